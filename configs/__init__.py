@@ -1,0 +1,1 @@
+"""Presets, the settings that read them, and the prompts and demonstrations we ship."""

@@ -1,0 +1,331 @@
+"""Typed settings of one run: what a YAML config may say, checked as a whole before anything is paid for.
+
+The optimizer's arguments stand at the top level under their own names; beside them `lms:`, `data:`, `program:`,
+`reward:` and `serve:`. A missing argument is left to `auto`. `load_settings` reads a file or a preset of this folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from ..errors import ConfigError
+from ..serving.settings import LMSettings, ServerSettings
+from .checks import disagreements
+from .problems import problems, suggestion
+from .redaction import redacted
+from .shorthand import ROLES, absolute_paths, name_served_models, spell_out_roles
+from .yaml_text import apply_override, read_mapping
+
+
+def _number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+def _section(value: object) -> object:
+    return {} if value is None else value  # a section whose lines are all commented out
+
+
+_Whole = Annotated[int, Field(ge=0), BeforeValidator(_number)]
+_Positive = Annotated[int, Field(ge=1), BeforeValidator(_number)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class LMsSettings(_Settings):
+    """Which model fills which role; a bare model string is short for `model: <string>`."""
+
+    task: LMSettings
+    """Answers the queries; its instruction is what gets optimized."""
+    judge: LMSettings | None = None
+    """Scores the answers. null: the task model, which is lenient with itself."""
+    criteria: LMSettings | None = None
+    """Picks the criteria of each query. null: the judge."""
+    prompt: LMSettings | None = None
+    """Rewrites the instructions. null: the judge."""
+
+    @field_validator(*ROLES, mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return {"model": value} if isinstance(value, str) else value
+
+    def roles(self) -> tuple[tuple[str, LMSettings], ...]:
+        """Return the name and the settings of each role that is set."""
+        return tuple((role, lm) for role in ROLES if (lm := getattr(self, role)) is not None)
+
+
+class DataSettings(_Settings):
+    """Which prompts the search sees, which it does not, and the demonstrations."""
+
+    prompts: str = Field(default="builtin:prompts", min_length=1)
+    """A file (.jsonl, .json, .csv, .tsv, .parquet, .txt), `hf:<data set>[/<config>][:<split>]` or `builtin:prompts`."""
+    demos: str | None = Field(default=None, min_length=1)
+    """The same kinds of source, or `builtin:demos`; each demonstration has all fields of the program. null: none."""
+    column: str | None = Field(default=None, min_length=1)
+    """The column that holds the prompts. null: guessed, and an error where that is not safe."""
+    limit: _Positive | None = None
+    """How many prompts are read, held-out ones included. null: all."""
+    num_val: _Whole = 0
+    """How many of them, the last ones, the search never sees: the final comparison is made on these."""
+
+
+class ProgramSettings(_Settings):
+    """The program that is compiled: a `Responder`."""
+
+    signature: str = "query -> response"
+    """Its input and output fields, as DSPy writes signatures."""
+    instructions: str | None = None
+    """The instruction that the search starts from. null: the responder's own."""
+    encoder: str | None = Field(default=None, min_length=1)
+    """What finds the nearest demonstrations. null: word overlap, which needs no model."""
+    adapter: Literal["prose", "chat", "json", "xml"] = "prose"
+    """How a call is laid out. `prose`: the instruction is the system message, the whole reply is the answer."""
+
+    @field_validator("signature")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        inputs, outputs = _fields(value)
+        if not inputs or not outputs:
+            raise ValueError("must be a signature with inputs and outputs, such as 'query -> response'")
+        return value
+
+    @field_validator("instructions")
+    @classmethod
+    def _not_blank(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise ValueError("must be text that is not blank, or null for the responder's own")
+        return value
+
+    @property
+    def input_fields(self) -> tuple[str, ...]:
+        """The names of the signature's input fields."""
+        return _fields(self.signature)[0]
+
+    @property
+    def output_fields(self) -> tuple[str, ...]:
+        """The names of the signature's output fields."""
+        return _fields(self.signature)[1]
+
+
+class CriterionSettings(_Settings):
+    """A criterion of the user's own."""
+
+    name: str = Field(min_length=1)
+    """What the judge and the reports call it."""
+    definition: str = Field(min_length=1)
+    """One sentence: what it asks of an answer."""
+    best: str = ""
+    """What earns a 5. Empty: the definition says enough."""
+    worst: str = ""
+    """What earns a 1. Empty: the definition says enough."""
+    weight: Annotated[float, Field(gt=0.0), BeforeValidator(_number)] = 1.0
+    """Share in the reward, relative to the query's other criteria."""
+
+
+def _name_or_own(value: object) -> str:
+    return "own" if isinstance(value, (Mapping, CriterionSettings)) else "name"
+
+
+_Criterion = Annotated[
+    Annotated[str, Field(min_length=1), Tag("name")] | Annotated[CriterionSettings, Tag("own")],
+    Discriminator(_name_or_own),
+]
+
+
+class RewardSettings(_Settings):
+    """How answers are judged."""
+
+    dynamic: bool = True
+    """Whether criteria are picked per query. false: the same ones for every query."""
+    criteria: tuple[_Criterion, ...] | None = Field(default=None, min_length=1)
+    """What can be picked: names from the built-in library, or criteria of your own. null: the whole library."""
+    min_criteria: Annotated[_Positive, Field(le=10)] = 2
+    """How many criteria a query has at least."""
+    max_criteria: Annotated[_Positive, Field(le=10)] = 5
+    """How many criteria a query has at most."""
+    ledger: Path | None = None
+    """A file of criteria choices to start from. null: none."""
+
+    @field_validator("criteria", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class RunSettings(_Settings):
+    """Everything one `drpo compile` needs to know.
+
+    Example:
+        >>> settings = load_settings("paper", ["lms.task.model=openai/gpt-4.1-mini", "seed=7"])
+        >>> settings.lms.task.model, settings.seed
+        ('openai/gpt-4.1-mini', 7)
+    """
+
+    auto: Literal["paper"] | None = "paper"
+    """What fills the arguments below that are null. `paper`: the official defaults."""
+    beam_size: _Positive | None = None
+    """Instructions kept per level."""
+    n_actions: _Positive | None = None
+    """Rewrites per kept instruction."""
+    depth: _Positive | None = None
+    """Levels of the search, the start included."""
+    max_depth_increase: _Whole | None = None
+    """Levels added at most for queries that turned out too easy."""
+    temperature: Annotated[float, Field(ge=0.0, le=2.0), BeforeValidator(_number)] | None = None
+    """Sampling temperature of the rewrites."""
+    k: _Whole | None = None
+    """Demonstrations retrieved per query. 0: none are shown."""
+    max_lm_calls: _Positive | None = None
+    """The run ends gracefully before it makes more calls than this, all roles together. null: no cap."""
+    max_tokens: _Positive | None = None
+    """The same for tokens, read and written. The longest reply is `lms.<role>.max_tokens`."""
+    max_cost: Annotated[float, Field(gt=0.0), BeforeValidator(_number)] | None = None
+    """The same for money, in dollars."""
+    num_threads: Annotated[_Positive, Field(le=1024)] | None = None
+    """Calls in flight at a time. The result does not depend on it."""
+    max_errors: _Positive | None = None
+    """Failures of the program after which the run stops."""
+    seed: Annotated[_Whole, Field(lt=2**32)] = 0
+    """Makes a run repeatable."""
+    lms: LMsSettings
+    """The models, by role."""
+    data: Annotated[DataSettings, BeforeValidator(_section)] = DataSettings()
+    """The prompts and the demonstrations."""
+    program: Annotated[ProgramSettings, BeforeValidator(_section)] = ProgramSettings()
+    """The program that is compiled."""
+    reward: Annotated[RewardSettings, BeforeValidator(_section)] = RewardSettings()
+    """How answers are judged."""
+    serve: Annotated[dict[str, ServerSettings], BeforeValidator(_section)] = Field(default_factory=dict)
+    """Local vLLM servers, by a name of yours that roles refer to as `server: <name>`."""
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> RunSettings:
+        if lines := list(disagreements(self)):
+            raise ValueError("\n".join(lines))
+        return self
+
+    def check_environment(self, environment: Mapping[str, str] | None = None) -> None:
+        """Refuse a run whose keys are not in the environment.
+
+        Args:
+            environment: Where to look. None: the process's own environment.
+
+        Raises:
+            ConfigError: One line per role whose `api_key_env` names a variable that is unset or blank.
+        """
+        environment = os.environ if environment is None else environment
+        missing = [
+            f"lms.{role}.api_key_env: the environment has no variable {lm.api_key_env!r}; export it, or name another"
+            for role, lm in self.lms.roles()
+            if lm.api_key_env is not None and not environment.get(lm.api_key_env, "").strip()
+        ]
+        if missing:
+            raise ConfigError("\n".join(missing))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every setting as plain JSON data, with what looks like a secret hidden."""
+        settings: dict[str, Any] = redacted(self.model_dump(mode="json"))
+        return settings
+
+
+def load_settings(source: Path | str, overrides: Sequence[str] = ()) -> RunSettings:
+    """Return the settings of a config file or a preset, checked.
+
+    Relative paths in a file are relative to its folder; in a preset and in overrides, to the current folder. A model
+    of `serve:` is a path if it begins with `.`, `~` or `/`, else a Hugging Face id.
+
+    Args:
+        source: A path, or the name of a preset: see `preset_names`. `./paper` is a path.
+        overrides: `key=value` texts with dotted keys and YAML values, applied in order: `lms.task.temperature=0.5`.
+
+    Raises:
+        ConfigError: One line per problem: the key, its value, what is allowed.
+
+    Example:
+        >>> load_settings("paper", ["beam_size=3"]).beam_size
+        3
+    """
+    label, text, folder = _read(source)
+    settings = read_mapping(text, label)
+    absolute_paths(settings, folder)
+    for override in overrides:
+        spell_out_roles(settings)
+        apply_override(settings, override)
+    absolute_paths(settings, Path.cwd())
+    spell_out_roles(settings)
+    name_served_models(settings)
+    try:
+        return RunSettings.model_validate(settings)
+    except ValidationError as error:
+        found = problems(error, RunSettings, settings)
+        raise ConfigError("\n".join(f"{label}: {line}" for line in found)) from None
+
+
+def preset_names() -> tuple[str, ...]:
+    """Return the names of the presets that come with the package, sorted."""
+    files = resources.files(__package__).iterdir()
+    return tuple(sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml")))
+
+
+def settings_schema() -> dict[str, Any]:
+    """Return the JSON schema of a config, for editors that check and complete YAML."""
+    schema = RunSettings.model_json_schema()
+    definition = schema["$defs"]["LMSettings"]
+    definition.pop("required", None)  # `server` names the model too
+    schema["$defs"]["LMSettings"] = {
+        "anyOf": [{"type": "string", "description": "A LiteLLM model string."}, definition]
+    }
+    return schema
+
+
+def _read(source: Path | str) -> tuple[str, str, Path]:
+    """Return what messages call a config, its text, and the folder that its relative paths start from."""
+    name = str(source)
+    presets = preset_names()
+    if name in presets:
+        text = resources.files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+        return f"preset {name}", text, Path.cwd()
+    path = Path(source)
+    try:
+        path = path.expanduser().absolute()
+        return name, path.read_text(encoding="utf-8-sig"), path.parent
+    except FileNotFoundError:
+        near = suggestion(path.name.removesuffix(".yaml"), presets)
+        meant = f"did you mean the preset {near!r}? " if near else ""
+        raise ConfigError(f"config {name!r}: no such file; {meant}presets: {', '.join(presets)}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"config {name!r}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL byte in the name; `~nobody`
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"config {name!r}: cannot be read: {reason}") from None
+
+
+def _fields(signature: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    import dspy  # the settings themselves are cheap to import
+
+    try:
+        parsed = dspy.Signature(signature)
+    except (ValueError, TypeError, SyntaxError) as error:
+        raise ValueError(
+            f"must be a DSPy signature such as 'query -> response' ({' '.join(str(error).split())})"
+        ) from None
+    return tuple(parsed.input_fields), tuple(parsed.output_fields)

@@ -1,0 +1,1 @@
+"""The dynamic reward and what measures with it."""

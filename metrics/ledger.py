@@ -1,0 +1,191 @@
+"""The ledger: which criteria judge which query, why, and with what weight; picked once, then pinned.
+
+Every candidate is judged by the criteria that stand here, so their scores compare. The file is JSON that a person can
+read, edit and use again; the same ledger makes the same reward for another optimizer.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, DataError
+from .criteria import CriteriaLibrary, Criterion, canonical
+
+FORMAT = 1
+"""Version of the ledger file."""
+
+
+class Source(StrEnum):
+    """Who chose a query's criteria."""
+
+    SELECTOR = "selector"
+    """The criteria LM."""
+    STATIC = "static"
+    """Nobody: all queries have the same."""
+    FALLBACK = "fallback"
+    """Nobody: the criteria LM gave no readable choice, so the query has the static ones."""
+    USER = "user"
+    """A person, in the file."""
+    OFFICIAL = "official"
+    """The paper authors' published cache."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The criteria of one query."""
+
+    query: str
+    """The query's text, exactly."""
+    criteria: tuple[Criterion, ...]
+    """One or more, the most important first; their weights hold for this query."""
+    reasons: tuple[str, ...] = ()
+    """Why each matters here, in their order; empty if nobody said."""
+    analysis: str = ""
+    """What was said about the query."""
+    source: Source = Source.USER
+    """Who chose."""
+
+    def __post_init__(self) -> None:
+        if not self.criteria:
+            raise ConfigError(f"ledger: the query {self.query[:60]!r} has no criteria; name at least one")
+
+    def reason(self, index: int) -> str:
+        """Return why the criterion at an index matters here; empty if nobody said."""
+        return self.reasons[index] if index < len(self.reasons) else ""
+
+
+class Ledger:
+    """Query to criteria, pinned at the first writing.
+
+    Example:
+        >>> ledger = Ledger()
+        >>> entry = ledger.pin(Entry("Why is the sky blue?", (Criterion("Rigour", "Each step is shown."),)))
+        >>> ledger["Why is the sky blue?"] is entry
+        True
+    """
+
+    def __init__(self, entries: Mapping[str, Entry] | None = None) -> None:
+        self._entries = dict(entries or {})
+        self._lock = threading.Lock()
+
+    def __getitem__(self, query: str) -> Entry:
+        return self._entries[query]
+
+    def __contains__(self, query: object) -> bool:
+        return query in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(list(self._entries.values()))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Ledger:
+        return self  # copies of a metric must go on sharing what is pinned
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"entries": self._entries}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["entries"])  # type: ignore[misc]
+
+    def get(self, query: str) -> Entry | None:
+        """Return the query's entry, or None."""
+        return self._entries.get(query)
+
+    def pin(self, entry: Entry) -> Entry:
+        """Keep an entry unless its query has one already, and return the one that holds."""
+        with self._lock:
+            return self._entries.setdefault(entry.query, entry)
+
+    def save(self, path: Path | str) -> None:
+        """Write the ledger as JSON, its entries in the order of their queries."""
+        entries = [
+            {
+                "query": entry.query,
+                "source": entry.source.value,
+                "analysis": entry.analysis,
+                "criteria": [
+                    {**asdict(criterion), "reason": entry.reason(index)}
+                    for index, criterion in enumerate(entry.criteria)
+                ],
+            }
+            for entry in sorted(self, key=lambda entry: entry.query)
+        ]
+        text = json.dumps({"format": FORMAT, "entries": entries}, ensure_ascii=False, indent=2)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path | str, *, library: CriteriaLibrary | None = None) -> Ledger:
+        """Read a ledger file, ours or the paper authors' published cache of choices.
+
+        Args:
+            path: The file.
+            library: Where criteria that are only named get their definitions; None: the built-in library.
+
+        Raises:
+            DataError: If the file is missing or is neither form.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DataError(
+                f"ledger={str(path)!r}: cannot be read ({error.strerror or error}); check the path"
+            ) from error
+        except ValueError as error:
+            raise DataError(
+                f"ledger={str(path)!r}: is not JSON ({error}); repair it or delete it to choose anew"
+            ) from error
+        library = library or CriteriaLibrary()
+        try:
+            if isinstance(data, dict) and "format" in data:
+                if data["format"] != FORMAT:
+                    raise DataError(
+                        f"ledger={str(path)!r}: has format {data['format']!r}, this version of drpo reads {FORMAT}"
+                    )
+                entries = [_entry(item, library) for item in data["entries"]]
+            elif isinstance(data, dict) and data and all(_is_official(item) for item in data.values()):
+                entries = [_official_entry(query, item, library) for query, item in data.items()]
+            else:
+                raise DataError(
+                    f"ledger={str(path)!r}: has neither a 'format' nor queries with 'aspects_selection'; is it a ledger?"
+                )
+        except (KeyError, TypeError, AttributeError, ConfigError) as error:
+            raise DataError(
+                f"ledger={str(path)!r}: an entry cannot be used ({error!r}); repair it in the file"
+            ) from error
+        return cls({entry.query: entry for entry in entries})
+
+
+def _entry(item: dict[str, Any], library: CriteriaLibrary) -> Entry:
+    criteria, reasons = [], []
+    for value in item["criteria"]:
+        value = {"name": value} if isinstance(value, str) else dict(value)
+        reasons.append(str(value.pop("reason", "")))
+        known = library.find(value["name"])
+        criteria.append(Criterion(**{**(asdict(known) if known else {}), **value}))
+    source = Source(item.get("source", Source.USER))
+    return Entry(str(item["query"]), tuple(criteria), tuple(reasons), str(item.get("analysis", "")), source)
+
+
+def _is_official(item: object) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("aspects_selection"), dict)
+
+
+def _official_entry(query: str, item: dict[str, Any], library: CriteriaLibrary) -> Entry:
+    selection = item["aspects_selection"]
+    criteria = {}
+    for name in selection["selected_aspects"]:
+        known = library.find(name)
+        # The cache gives invented aspects a name only.
+        criteria[canonical(name)] = known or Criterion(str(name), f"The answer does well in respect of: {name}.")
+    analysis = " ".join(str(value) for value in item.get("query_analysis", {}).values())
+    return Entry(
+        query, tuple(criteria.values()), (), f"{analysis} {selection.get('reasoning', '')}".strip(), Source.OFFICIAL
+    )

@@ -1,0 +1,1 @@
+"""What the LMs are asked: DSPy signatures, modules and the adapter that sends them."""

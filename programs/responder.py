@@ -1,0 +1,148 @@
+"""The responder: the program that DRPO compiles unless the user brings another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import dspy
+
+from ..errors import ConfigError, ProgramFileError, ProgramStructureError
+from .encoders import Encoder
+from .prose import ProseAdapter, output_field
+from .retrieval import RetrievingPredict
+
+FORMAT = 1
+"""Version of what a saved responder says of itself."""
+
+AdapterName = Literal["prose", "chat", "json", "xml"]
+_ABOUT = "responder"
+
+
+class Responder(dspy.Module):  # type: ignore[misc]  # DSPy has no type marker
+    """Answer a query in plain prose, shown the demonstrations nearest to it.
+
+    Args:
+        signature: One or several input fields and one output field. Default `"query -> response"`.
+        instructions: The instruction to begin with. None: the signature's own, or that of a helpful assistant.
+        demos: Demonstrations to retrieve from: mappings with the signature's fields.
+        k: How many are shown per query, 0 to `len(demos)`. None: 2, or as many as there are.
+        encoder: What makes queries comparable: an encoder or its name; None is the lexical one.
+        adapter: `prose` sends the plain conversation; `chat`, `json` and `xml` are DSPy's.
+
+    Raises:
+        ConfigError: If the signature does not fit the adapter, or `k` exceeds the number of demonstrations.
+
+    Example:
+        >>> responder = Responder(demos=[{"query": "Hi", "response": "Hello!"}], k=1)
+        >>> responder.respond.signature.instructions
+        'You are a helpful assistant.'
+    """
+
+    def __init__(
+        self,
+        signature: str | type[dspy.Signature] = "query -> response",
+        *,
+        instructions: str | None = None,
+        demos: Sequence[Mapping[str, Any]] = (),
+        k: int | None = None,
+        encoder: Encoder | str | None = None,
+        adapter: AdapterName = "prose",
+    ) -> None:
+        super().__init__()
+        if isinstance(signature, str):
+            signature = dspy.Signature(signature, instructions or "You are a helpful assistant.")
+        elif instructions is not None:
+            signature = signature.with_instructions(instructions)
+        if adapter == "prose":
+            output_field(signature)
+        self.adapter = adapter
+        self.respond = RetrievingPredict(
+            signature, demos=demos, k=min(2, len(demos)) if k is None else k, encoder=encoder
+        )
+
+    def forward(self, **inputs: Any) -> dspy.Prediction:
+        """Return a prediction with the signature's output field."""
+        with dspy.context(adapter=make_adapter(self.adapter)):
+            return self.respond(**inputs)
+
+    async def aforward(self, **inputs: Any) -> dspy.Prediction:
+        """Do what `forward` does, asynchronously."""
+        with dspy.context(adapter=make_adapter(self.adapter)):
+            return await self.respond.acall(**inputs)
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        """Return the predictor's state and what it takes to build this responder again."""
+        state: dict[str, Any] = super().dump_state(json_mode=json_mode)
+        signature = self.respond.signature
+        about = {"format": FORMAT, "adapter": self.adapter, "signature": _described(signature)}
+        return {**state, _ABOUT: about}
+
+    def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+        """Take over a saved state.
+
+        Raises:
+            ProgramFileError: If the state's format is of an unknown version.
+            ProgramStructureError: If it was saved from a program of another structure.
+        """
+        about = read_about(state)
+        mine = _described(self.respond.signature)
+        if about is None or about["signature"] != mine:
+            saved = about["signature"] if about else sorted(set(state) - {"metadata"})
+            raise ProgramStructureError(f"the saved program is not this Responder: it has {saved!r}, expected {mine!r}")
+        self.adapter = about["adapter"]
+        super().load_state(
+            {key: value for key, value in state.items() if key != _ABOUT}, allow_unsafe_lm_state=allow_unsafe_lm_state
+        )
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], *, encoder: Encoder | str | None = None) -> Responder:
+        """Build a responder of the saved structure; its contents still have to be loaded."""
+        about = read_about(state)
+        if about is None:
+            raise ProgramStructureError(
+                "the saved program is not a Responder; give load(..., student=...) a program of its structure"
+            )
+        fields = about["signature"]
+        signature = dspy.Signature(", ".join(fields["inputs"]) + " -> " + ", ".join(fields["outputs"]))
+        return cls(signature, adapter=about["adapter"], encoder=encoder)
+
+
+def make_adapter(name: AdapterName) -> dspy.Adapter:
+    """Return a new adapter by its name in a config.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    makers = {"prose": ProseAdapter, "chat": dspy.ChatAdapter, "json": dspy.JSONAdapter, "xml": dspy.XMLAdapter}
+    if name not in makers:
+        raise ConfigError(f"adapter={name!r}: choose one of {', '.join(makers)}")
+    return makers[name]()
+
+
+def read_about(state: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a saved responder says of itself, None if the state is another program's.
+
+    Raises:
+        ProgramFileError: If it is of an unknown format version or incomplete.
+    """
+    about = state.get(_ABOUT)
+    if about is None:
+        return None
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        version = about.get("format") if isinstance(about, dict) else about
+        raise ProgramFileError(
+            f"the saved responder has format {version!r}, this version of drpo reads {FORMAT}; upgrade drpo-dspy"
+        )
+    fields = about.get("signature")
+    if (
+        about.get("adapter") not in ("prose", "chat", "json", "xml")
+        or not isinstance(fields, dict)
+        or set(fields) != {"inputs", "outputs"}
+    ):
+        raise ProgramFileError(f"the saved responder is incomplete: it describes itself as {about!r}; save it again")
+    return about
+
+
+def _described(signature: type[dspy.Signature]) -> dict[str, list[str]]:
+    return {"inputs": list(signature.input_fields), "outputs": list(signature.output_fields)}

@@ -1,0 +1,1 @@
+"""Where LMs come from: roles, endpoints, and local vLLM processes."""

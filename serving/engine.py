@@ -1,0 +1,194 @@
+"""LiteLLM as a DSPy engine: chat and base models, one endpoint or several, JSON schemas where the server takes them.
+
+DSPy 3.4 reaches many providers by a client of its own and tells an unknown model apart from one that takes JSON schemas
+only by its catalogue. Both matter here: the LMs of a run are local as often as not. So a role's `dspy.LM` is given this
+engine, which sends each request through LiteLLM and says what the endpoint can do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import dspy
+from dspy.clients.engines.litellm_errors import litellm_errors
+from dspy.clients.lm15_boundary import request_kwargs, response_value
+from dspy.lm15 import Request, Response, response_to_events
+
+from ..errors import ConfigError
+from .settings import LMSettings
+
+# vLLM's own name in LiteLLM; LiteLLM knows no capabilities of what is served under it, but vLLM takes JSON schemas.
+_LOCAL_PROVIDERS = ("hosted_vllm/",)
+
+
+class LiteLLMEngine:
+    """Send canonical requests through LiteLLM, over its Router when there are several endpoints.
+
+    Args:
+        settings: The role's model, endpoints and timeouts. Sampling stands on the `dspy.LM`, not here.
+        options: Further keyword arguments of `litellm.completion` (keys, headers), kept in memory only.
+    """
+
+    supports_function_calling = False
+    supports_reasoning = False
+
+    def __init__(self, settings: LMSettings, *, options: dict[str, Any] | None = None) -> None:
+        self.settings = settings
+        self._options = {"timeout": settings.timeout, "drop_params": True, **(options or {})}
+        if settings.extra_body:
+            self._options["extra_body"] = settings.extra_body
+        if settings.api_key_env is not None:
+            self._options["api_key"] = _environment_key(settings.api_key_env)
+
+    @cached_property
+    def supports_response_schema(self) -> bool:
+        """Whether JSON schemas are sent with the requests."""
+        if self.settings.structured_output is not None:
+            return self.settings.structured_output
+        if self.settings.model.startswith(_LOCAL_PROVIDERS):
+            return True
+        return bool(_litellm().supports_response_schema(model=self.settings.model))
+
+    @cached_property
+    def supported_params(self) -> frozenset[str]:
+        """The request parameters that adapters may use."""
+        known = frozenset(_litellm().get_supported_openai_params(model=self.settings.model) or ())
+        return known | {"response_format"} if self.supports_response_schema else known - {"response_format"}
+
+    def complete(self, request: Request) -> Response:
+        """Send one request and return its reply; LiteLLM's errors become DSPy's."""
+        with litellm_errors(model=request.model):
+            raw = self._send(**self._arguments(request))
+        return response_value(raw, self.settings.model_type, request)
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        """Yield the finished reply as one stream, for callers of `dspy.streamify`."""
+        yield from response_to_events(self.complete(request))
+
+    def price(self, response: Response) -> float | None:
+        """Return the dollars that LiteLLM's price list asks for a reply, None for a model it does not know."""
+        try:
+            prompt, completion = _litellm().cost_per_token(
+                model=self.settings.model,
+                prompt_tokens=response.usage.input_tokens or 0,
+                completion_tokens=response.usage.output_tokens or 0,
+            )
+        except Exception:  # LiteLLM raises a bare Exception for a model without a price
+            return None
+        return float(prompt + completion)
+
+    def close(self) -> None:
+        """Do nothing: LiteLLM keeps its connections for the whole process."""
+
+    def dump_state(self) -> dict[str, Any]:
+        """Return the settings without endpoints, so that a saved program leads nowhere."""
+        return {"settings": self.settings.model_dump(mode="json", exclude={"api_base", "server", "extra_body"})}
+
+    @classmethod
+    def load_state(cls, state: dict[str, Any]) -> LiteLLMEngine:
+        """Build an engine from `dump_state`; its endpoint is the provider's own until another is given."""
+        return cls(LMSettings(**state["settings"]))
+
+    def _arguments(self, request: Request) -> dict[str, Any]:
+        arguments = request_kwargs(request, "chat")
+        if self.settings.model_type == "text":
+            # The prose adapter sends a base model one message that is the whole prompt.
+            messages = arguments.pop("messages")
+            arguments["prompt"] = "\n\n".join(message["content"] for message in messages)
+            arguments["max_tokens"] = arguments.pop("max_completion_tokens", None)
+            arguments.pop("response_format", None)
+        return arguments
+
+    @cached_property
+    def _send(self) -> Any:
+        litellm = _litellm()
+        text = self.settings.model_type == "text"
+        model = _text_model(self.settings.model) if text else self.settings.model
+        bases = self.settings.api_base
+        if isinstance(bases, tuple) and len(bases) > 1:
+            router = litellm.Router(
+                model_list=[
+                    {
+                        "model_name": self.settings.model,
+                        "litellm_params": {"model": model, "api_base": base, **self._options},
+                    }
+                    for base in bases
+                ],
+                num_retries=self.settings.num_retries,
+                retry_policy=_retry_policy(self.settings.num_retries),
+                routing_strategy="least-busy",
+                allowed_fails=1,
+                cooldown_time=10,
+            )
+            send, fixed = (router.text_completion if text else router.completion), {"model": self.settings.model}
+        else:
+            send = litellm.text_completion if text else litellm.completion
+            fixed = {"model": model, "num_retries": 0, **self._options}
+            if bases:
+                fixed["api_base"] = bases if isinstance(bases, str) else bases[0]
+        if text and "api_key" not in self._options and bases:
+            fixed["api_key"] = "none"  # the OpenAI client insists on one; a local server ignores it
+        return lambda **arguments: send(**{**fixed, **arguments})
+
+
+def build_lm(settings: LMSettings) -> dspy.LM:
+    """Return the `dspy.LM` that a role's settings describe.
+
+    Args:
+        settings: Model string, endpoints, sampling.
+
+    Raises:
+        ConfigError: If the environment variable named by `api_key_env` is not set.
+
+    Example:
+        >>> build_lm(LMSettings(model="hosted_vllm/smollm2", api_base="http://127.0.0.1:8000/v1")).model
+        'hosted_vllm/smollm2'
+    """
+    sampling = {"top_p": settings.top_p, "seed": settings.seed}
+    several = isinstance(settings.api_base, tuple) and len(settings.api_base) > 1
+    return dspy.LM(
+        settings.model,
+        model_type=settings.model_type,
+        temperature=settings.temperature,
+        max_tokens=settings.max_tokens,
+        cache=settings.cache,
+        num_retries=0 if several else settings.num_retries,  # the Router retries itself, on another endpoint
+        engine=LiteLLMEngine(settings),
+        **{name: value for name, value in sampling.items() if value is not None},
+    )
+
+
+def _environment_key(name: str) -> str:
+    key = os.environ.get(name)
+    if not key:
+        raise ConfigError(f"api_key_env={name!r}: this environment variable is not set; export it before the run")
+    return key
+
+
+def _text_model(model: str) -> str:
+    provider, _, name = model.partition("/")
+    # vLLM and other OpenAI-compatible servers take raw prompts at /v1/completions under this name only.
+    return f"text-completion-openai/{name}" if provider in {"hosted_vllm", "openai"} else model
+
+
+def _retry_policy(times: int) -> Any:
+    return _litellm().router.RetryPolicy(
+        AuthenticationErrorRetries=0,
+        BadRequestErrorRetries=0,
+        ContentPolicyViolationErrorRetries=0,
+        TimeoutErrorRetries=times,
+        RateLimitErrorRetries=times,
+        InternalServerErrorRetries=times,
+    )
+
+
+def _litellm() -> Any:
+    # Imported at the first call: it takes seconds, and prices come from its own copy instead of the network.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    import litellm
+
+    litellm.suppress_debug_info = True
+    return litellm

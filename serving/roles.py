@@ -1,0 +1,324 @@
+"""The four roles of a run, and the one door through which all their calls go.
+
+Each role's LM is wrapped once (`metered`): its engine then asks the budget, answers from the record of an earlier,
+interrupted run if it can, counts the call, and writes it down before the reply is used. DSPy's cache stands before
+this door: a cached reply costs nothing and is not counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Protocol
+
+import dspy
+from dspy._vendor.lm15.serde import request_to_dict
+from dspy.clients.backend_selection import CLIENT_KEYS
+from dspy.lm15 import Request, Response, response_to_events
+
+from ..errors import BudgetExceededError, ConfigError
+from .engine import LiteLLMEngine, build_lm
+from .settings import LMSettings
+
+
+class Role(StrEnum):
+    """What an LM is used for."""
+
+    TASK = "task"
+    """Answers the queries."""
+    JUDGE = "judge"
+    """Scores the answers."""
+    CRITERIA = "criteria"
+    """Picks the criteria of a query."""
+    PROMPT = "prompt"
+    """Rewrites instructions."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one role has used."""
+
+    calls: int = 0
+    """Requests sent, failed ones included."""
+    errors: int = 0
+    """Requests that failed."""
+    replayed: int = 0
+    """Replies taken from the record of an earlier run instead of sending the request."""
+    prompt_tokens: int = 0
+    """Tokens read, as the server counts them."""
+    completion_tokens: int = 0
+    """Tokens written, as the server counts them."""
+    seconds: float = 0.0
+    """Sum of the calls' durations; calls overlap, so it exceeds the run's."""
+    cost: float | None = 0.0
+    """Price in dollars; None once a call's price is unknown."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read and written."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True)
+class RecordedCall:
+    """One finished call as the record keeps it."""
+
+    response: Response
+    """The reply."""
+    seconds: float
+    """How long it took."""
+    cost: float | None
+    """Its price in dollars; None if unknown."""
+
+
+class CallRecord(Protocol):
+    """Where finished calls are kept; `teleprompters.record` has the durable one."""
+
+    def find(self, key: str) -> RecordedCall | None:
+        """Return the call of this key, or None if it was never finished."""
+
+    def add(self, key: str, *, role: Role, request: dict[str, Any], call: RecordedCall) -> None:
+        """Keep a call; returns only when it is safe."""
+
+
+@dataclass
+class Meter:
+    """Counts calls, tokens, seconds and money by role, and holds the caps over all roles together.
+
+    Args:
+        max_lm_calls: Most requests that may be sent. None: no cap.
+        max_tokens: No request is sent once so many tokens are used. None: no cap.
+        max_cost: No request is sent once so many dollars are spent. None: no cap.
+    """
+
+    max_lm_calls: int | None = None
+    max_tokens: int | None = None
+    max_cost: float | None = None
+    usage: dict[Role, Usage] = field(default_factory=lambda: {role: Usage() for role in Role})
+    stopped: str | None = None
+    """Why no further call is allowed; None while calls are allowed."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def admit(self, role: Role) -> None:
+        """Count a call that is about to be sent, or refuse it.
+
+        Raises:
+            BudgetExceededError: If a cap is reached; nothing is counted then.
+        """
+        with self._lock:
+            self.stopped = self.stopped or self._reached()
+            if self.stopped:
+                raise BudgetExceededError(self.stopped)
+            self._change(role, calls=1)
+
+    def fail(self, role: Role, seconds: float) -> None:
+        """Count a call that came back with an error."""
+        with self._lock:
+            self._change(role, errors=1, seconds=seconds)
+
+    def finish(self, role: Role, call: RecordedCall, *, replayed: bool = False) -> None:
+        """Count a call's tokens, seconds and price; a replayed one also counts as the call that it once was."""
+        used = call.response.usage
+        with self._lock:
+            self._change(
+                role,
+                calls=int(replayed),
+                replayed=int(replayed),
+                prompt_tokens=used.input_tokens or 0,
+                completion_tokens=used.output_tokens or 0,
+                seconds=call.seconds,
+            )
+            was = self.usage[role].cost
+            now = None if was is None or call.cost is None else was + call.cost
+            self.usage[role] = replace(self.usage[role], cost=now)
+
+    def totals(self, name: str) -> int:
+        """Return the sum over the roles of one count, `calls` or `tokens` for example."""
+        return sum(getattr(usage, name) for usage in self.usage.values())
+
+    def _change(self, role: Role, **amounts: float) -> None:
+        was = self.usage[role]
+        self.usage[role] = replace(was, **{name: getattr(was, name) + amount for name, amount in amounts.items()})
+
+    def _reached(self) -> str | None:
+        costs = [usage.cost for usage in self.usage.values()]
+        spent = sum(cost for cost in costs if cost is not None)
+        if self.max_lm_calls is not None and self.totals("calls") >= self.max_lm_calls:
+            return f"max_lm_calls={self.max_lm_calls} is reached"
+        if self.max_tokens is not None and self.totals("tokens") >= self.max_tokens:
+            return f"max_tokens={self.max_tokens} is reached"
+        if self.max_cost is not None:
+            if None in costs:
+                return f"max_cost={self.max_cost}: the price of a call is unknown; cap the run by max_lm_calls or max_tokens"
+            if spent >= self.max_cost:
+                return f"max_cost={self.max_cost} dollars is reached"
+        return None
+
+
+class MeteredEngine:
+    """The door: budget, record, count, and then the real engine."""
+
+    def __init__(self, inner: Any, *, role: Role, meter: Meter, record: CallRecord | None) -> None:
+        self._inner, self._role, self._meter, self._record = inner, role, meter, record
+
+    def __getattr__(self, name: str) -> Any:
+        # What the endpoint can do (`supports_response_schema`, ...) is the real engine's to say.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MeteredEngine:
+        return self
+
+    def complete(self, request: Request) -> Response:
+        """Return the recorded reply of this request, or send it, count it and record it."""
+        if self._record is None:
+            return self._send(request).response
+        data = request_to_dict(request)
+        key = _SCOPE.get().key(self._role, data)
+        known = self._record.find(key)
+        if known is not None:
+            self._meter.finish(self._role, known, replayed=True)
+            return known.response
+        call = self._send(request)
+        self._record.add(key, role=self._role, request=data, call=call)
+        return call.response
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        """Yield the reply as one stream."""
+        yield from response_to_events(self.complete(request))
+
+    def _send(self, request: Request) -> RecordedCall:
+        self._meter.admit(self._role)
+        begin = time.perf_counter()
+        try:
+            response = self._inner.complete(request)
+        except BaseException:
+            self._meter.fail(self._role, time.perf_counter() - begin)
+            raise
+        call = RecordedCall(response=response, seconds=time.perf_counter() - begin, cost=self._price(response))
+        self._meter.finish(self._role, call)
+        return call
+
+    def _price(self, response: Response) -> float | None:
+        price = getattr(self._inner, "price", None)
+        return price(response) if callable(price) else None
+
+
+class _ThroughLM:
+    """An engine over an LM that has none of its own to lend: DSPy's native client, or a class of the user's."""
+
+    def __init__(self, lm: dspy.BaseLM) -> None:
+        self._lm = lm
+        for name in ("supports_function_calling", "supports_reasoning", "supports_response_schema", "supported_params"):
+            setattr(self, name, getattr(lm, name))
+
+    def complete(self, request: Request) -> Response:
+        # The wrapping LM has the callbacks, the history and the usage of this call already.
+        with dspy.context(disable_history=True, usage_tracker=None, callbacks=[]):
+            response: Response = self._lm(request)
+        return response
+
+
+class _Scope:
+    """Names the calls of one task, so that a record can tell apart calls that read the same."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._seen: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def key(self, role: Role, request: dict[str, Any]) -> str:
+        body = json.dumps([self._label, role, request], sort_keys=True, ensure_ascii=False)
+        digest = hashlib.sha256(body.encode()).hexdigest()
+        with self._lock:
+            self._seen[digest] += 1
+            return f"{digest}-{self._seen[digest]}"
+
+
+_SCOPE: ContextVar[_Scope] = ContextVar("drpo_call_scope", default=_Scope("outside"))
+_SAMPLE: ContextVar[int] = ContextVar("drpo_sample", default=0)
+
+
+@contextmanager
+def call_scope(label: str) -> Iterator[None]:
+    """Name the task whose LM calls follow; equal names must mean the same task in every run of one configuration."""
+    token = _SCOPE.set(_Scope(label))
+    try:
+        yield
+    finally:
+        _SCOPE.reset(token)
+
+
+@contextmanager
+def sample(number: int) -> Iterator[None]:
+    """Number the samples that one prompt is asked for; `current_sample` tells a scripted model which one it writes."""
+    token = _SAMPLE.set(number)
+    try:
+        yield
+    finally:
+        _SAMPLE.reset(token)
+
+
+def current_sample() -> int:
+    """Return the number of the sample that is being asked for, 0 outside of `sample`."""
+    return _SAMPLE.get()
+
+
+def as_lm(value: dspy.BaseLM | str | None, *, name: str) -> dspy.BaseLM | None:
+    """Return the LM that a user gave as an object or as a LiteLLM model string.
+
+    Args:
+        value: An LM, a model string, or None.
+        name: The argument's name, for the error.
+
+    Raises:
+        ConfigError: If the value is neither.
+    """
+    if value is None or isinstance(value, dspy.BaseLM):
+        return value
+    if isinstance(value, str) and value.strip():
+        return build_lm(LMSettings(model=value))
+    raise ConfigError(f"{name}={value!r}: give a dspy.LM or a LiteLLM model string such as 'openai/gpt-4o-mini'")
+
+
+def metered(lm: dspy.BaseLM, *, role: Role, meter: Meter, record: CallRecord | None = None) -> dspy.LM:
+    """Return a copy of an LM whose every request is counted and recorded under a role; the LM itself is untouched."""
+    through: Callable[[Any], MeteredEngine] = lambda inner: MeteredEngine(inner, role=role, meter=meter, record=record)  # noqa: E731
+    if not isinstance(lm, dspy.LM):
+        return dspy.LM(
+            lm.model, engine=through(_ThroughLM(lm)), cache=False, num_retries=0, callbacks=lm.callbacks, **lm.kwargs
+        )
+    if not isinstance(lm.engine, str):
+        return lm.copy(engine=through(lm.engine), async_engine=None)
+    if lm.engine == "lm15" or lm.model_type == "responses" or lm._providers:
+        # Declared providers and the Responses API are routes that only DSPy's own client knows.
+        inner = lm.copy(cache=False, num_retries=0, callbacks=[])
+        return _without(lm, CLIENT_KEYS).copy(engine=through(_ThroughLM(inner)), async_engine=None)
+    options = {key: value for key, value in lm.kwargs.items() if key not in _SAMPLING_KEYS and value is not None}
+    base = options.pop("api_base", None) or options.pop("base_url", None)
+    settings = LMSettings(model=lm.model, model_type=lm.model_type, api_base=base)
+    return _without(lm, options.keys() | CLIENT_KEYS).copy(
+        engine=through(LiteLLMEngine(settings, options=options)), async_engine=None
+    )
+
+
+# The arguments that a canonical request carries; every other one belongs to the connection or to one provider.
+_SAMPLING_KEYS = frozenset(
+    {"temperature", "max_tokens", "max_completion_tokens", "top_p", "stop", "seed", "frequency_penalty",
+     "presence_penalty", "logprobs", "top_logprobs", "n", "rollout_id", "prompt_cache"}
+)  # fmt: skip
+
+
+def _without(lm: dspy.LM, keys: Any) -> dspy.LM:
+    copied = lm.copy()
+    copied.kwargs = {key: value for key, value in copied.kwargs.items() if key not in keys}
+    return copied

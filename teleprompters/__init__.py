@@ -1,0 +1,1 @@
+"""The search: the optimizer, its beam, and the record of a run."""

@@ -1,0 +1,42 @@
+"""Candidates: the instruction of each predictor of a program, and the programs that they make."""
+
+from __future__ import annotations
+
+import dspy
+
+from ..errors import ConfigError
+
+Candidate = tuple[tuple[str, str], ...]
+"""(predictor name, instruction) of every predictor, in the program's order."""
+
+
+def candidate_of(program: dspy.Module) -> Candidate:
+    """Return the instructions that a program has now.
+
+    Raises:
+        ConfigError: If it has no predictor that can be changed.
+    """
+    found = tuple((name, predictor.signature.instructions) for name, predictor in program.named_predictors())
+    if not found:
+        raise ConfigError(
+            f"student={type(program).__name__}: it has no predictor to optimize; compiled sub-modules are frozen, so set "
+            "their `_compiled` to False to include them"
+        )
+    return found
+
+
+def replaced(candidate: Candidate, name: str, instruction: str) -> Candidate:
+    """Return a candidate with one predictor's instruction replaced."""
+    return tuple((key, instruction if key == name else text) for key, text in candidate)
+
+
+def instruct(program: dspy.Module, candidate: Candidate) -> dspy.Module:
+    """Return a copy of a program under a candidate's instructions; the program itself is untouched.
+
+    The signature classes are replaced, never changed: copies share them with the student.
+    """
+    copied = program.deepcopy()
+    instructions = dict(candidate)
+    for name, predictor in copied.named_predictors():
+        predictor.signature = predictor.signature.with_instructions(instructions[name])
+    return copied

@@ -1,0 +1,169 @@
+"""One candidate's answer to one query, judged: the unit of work of every search.
+
+What can go wrong is told apart, because each means something else:
+
+* an LM outage (authentication, network, server, rate limit after all retries) raises: it is nobody's score;
+* a failure of the program on this query (a reply that does not parse, a bug, a prompt too long) is the lowest reward,
+  counted, and raised once `max_errors` are reached;
+* a judgement that fails is *missing*: no reward, counted, and an error once most judgements are.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+from dspy.utils.exceptions import ContextWindowExceededError, LMError, LMInvalidRequestError
+
+from ..errors import BudgetExceededError, ConfigError, DRPOError, JudgeError, ProgramFailureError
+from ..metrics.judgement import Feedback, Score, from_unit
+from ..metrics.reward import DynamicReward, answer_of, query_of
+from ..programs.boundary import enclose
+
+LOWEST, EASY = 1.0, 4.5
+"""The reward of a failed program, and the one above which a query is too easy to learn from (algorithm, section 2.2)."""
+
+Metric = Callable[..., Any]
+"""A DSPy metric: (example, prediction, trace=None, ...) to a number, a bool or `Prediction(score, feedback)`."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An answer and what was made of it."""
+
+    query: str
+    """The query's text."""
+    answer: str
+    """The answer's text; empty if the program failed."""
+    reward: float | None
+    """Mean score, 1 to 5; None if the judgement is missing."""
+    feedback: Feedback | None
+    """What a proposer gets; None if the judgement is missing."""
+    scores: tuple[Score, ...] = ()
+    """Criterion by criterion; empty under a metric that knows none."""
+    error: str = ""
+    """What failed, in words; empty if nothing did."""
+
+
+class Evaluator:
+    """Answer and judge, and count what fails.
+
+    Args:
+        metric: A `DynamicReward`, or any DSPy metric with values in [0, 1].
+        max_errors: After how many failures of the program or of the metric the run ends, at least 1.
+        metric_lm: What `dspy.settings.lm` is while a metric of the user's runs. None: as it is for the program.
+    """
+
+    def __init__(self, metric: Metric, *, max_errors: int, metric_lm: dspy.BaseLM | None = None) -> None:
+        self._metric = metric
+        self._metric_context = {} if metric_lm is None else {"lm": metric_lm}
+        self._max_errors = max_errors
+        self._lock = threading.Lock()
+        self.judgements = 0
+        """How many answers were given to the judge."""
+        self.missing_judgements = 0
+        """How many of them came back without any score."""
+        self.program_errors = 0
+        """How often the program failed."""
+
+    def __call__(self, program: dspy.Module, example: dspy.Example) -> Judged:
+        """Return one judged answer.
+
+        Raises:
+            LMError: If an LM cannot be reached.
+            ProgramFailureError: If this was the last failure allowed; its cause is the original one.
+            JudgeError: If most judgements so far are missing.
+        """
+        query = query_of(example)
+        try:
+            with dspy.context(trace=[]):
+                prediction = program(**example.inputs())
+        except Exception as error:
+            return self._failed(query, error)
+        answer = answer_of(prediction, example)
+        try:
+            judged = self._judged(query, answer, example, prediction)
+        except Exception as error:
+            if _is_outage(error) or isinstance(error, (ConfigError, BudgetExceededError)):
+                raise
+            judged = Judged(query, answer, None, None, error=f"{type(error).__name__}: {error}")
+            if not isinstance(error, (DRPOError, LMError)):
+                self._count_error(error)  # a metric of the user's that is broken
+        self._count_judgement(judged)
+        return judged
+
+    def _judged(self, query: str, answer: str, example: dspy.Example, prediction: dspy.Prediction) -> Judged:
+        if isinstance(self._metric, DynamicReward):
+            judgement = self._metric.judge(example, prediction)
+            error = f"no score for {', '.join(judgement.missing)}" if judgement.missing else ""
+            return Judged(query, answer, judgement.mean, judgement.feedback, judgement.scores, error)
+        with dspy.context(trace=[], **self._metric_context):
+            value = self._metric(example, prediction)
+        score, said = _score_of(value)
+        text = f"{enclose('query', query)}\n\n{enclose('answer', answer)}\n\n{said or f'The metric gave {score:.3g} of 1.'}"
+        scores = value.get("scores") if isinstance(value, dspy.Prediction) else None
+        named = {str(name): int(number) for name, number in scores.items()} if isinstance(scores, dict) else {}
+        rows = tuple(Score(name, number) for name, number in named.items())
+        return Judged(query, answer, from_unit(score), Feedback(text, score, named), rows)
+
+    def _failed(self, query: str, error: Exception) -> Judged:
+        if _is_outage(error) or isinstance(error, BudgetExceededError):
+            raise error
+        self._count_error(error)
+        said = f"{type(error).__name__}: {error}"
+        text = f"{enclose('query', query)}\n\nThere is no answer: the program failed.\n{enclose('error', said[:1000])}"
+        return Judged(query, "", LOWEST, Feedback(text, 0.0, {}), error=said)
+
+    def _count_error(self, error: Exception) -> None:
+        with self._lock:
+            self.program_errors += 1
+            last = self.program_errors >= self._max_errors
+        if last:
+            if self._max_errors == 1:
+                raise error
+            raise ProgramFailureError(
+                f"max_errors={self._max_errors}: the program or the metric failed so often; the last failure was "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def _count_judgement(self, judged: Judged) -> None:
+        with self._lock:
+            self.judgements += 1
+            self.missing_judgements += judged.reward is None
+            lost = self.missing_judgements >= self._max_errors and 2 * self.missing_judgements > self.judgements
+        if lost:
+            raise JudgeError(
+                f"{self.missing_judgements} of {self.judgements} judgements have no readable score, the last because of: "
+                f"{judged.error or 'an unreadable reply'}; check the judge LM, or set structured_output: true for it"
+            )
+
+
+def _is_outage(error: Exception) -> bool:
+    """Tell whether the service failed, rather than this one request."""
+    about_request = (ContextWindowExceededError, LMInvalidRequestError)
+    return isinstance(error, LMError) and not isinstance(error, about_request)
+
+
+def _score_of(value: Any) -> tuple[float, str]:
+    """Return the score and the feedback of a metric's value.
+
+    Raises:
+        ConfigError: If it is not a number in [0, 1].
+    """
+    said = ""
+    if isinstance(value, (dspy.Prediction, dict)):
+        said, value = str(value.get("feedback") or ""), value.get("score")
+    if isinstance(value, bool):
+        return float(value), said
+    try:
+        score = float(value)
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"metric returned {value!r}: give a number in [0, 1], a bool or Prediction(score=..., feedback=...)"
+        ) from None
+    if not 0.0 <= score <= 1.0:
+        raise ConfigError(f"metric returned {score!r}: scores are in [0, 1]; scale it")
+    return score, said

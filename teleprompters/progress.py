@@ -1,0 +1,38 @@
+"""What a run shows while it runs: one line per level, on the terminal and in the log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from ..serving.roles import Meter
+from .beam import Level
+from .candidates import Candidate
+
+logger = logging.getLogger("drpo")
+
+
+class Progress:
+    """Tell a run's steps, in plain lines.
+
+    Args:
+        shown: Whether they are printed on the standard error stream too. None: if that is a terminal.
+    """
+
+    def __init__(self, shown: bool | None) -> None:
+        self._shown = sys.stderr.isatty() if shown is None else shown
+
+    def say(self, text: str) -> None:
+        """Tell one step."""
+        logger.info(text)
+        if self._shown:
+            print(text, file=sys.stderr, flush=True)
+
+    def level(self, level: Level[Candidate], meter: Meter) -> None:
+        """Tell that a level is finished."""
+        rewards = [node.evaluation.reward for node in level.children or level.beam]
+        shown = ", ".join("missing" if reward is None else f"{reward:.2f}" for reward in rewards)
+        self.say(
+            f"level {level.number} of {level.depth - 1}: rewards {shown}; best path value {level.best.value:.3f} of 5; "
+            f"{meter.totals('calls')} calls, {meter.totals('tokens')} tokens"
+        )

@@ -1,0 +1,101 @@
+"""The outcome of a run under fixed keys, so that scripts can rely on them."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import metadata
+from typing import Any
+
+from ..metrics.judgement import to_unit
+from ..metrics.statistics import PairedDifference
+from ..serving.roles import Meter, Role
+from .candidates import Candidate
+
+
+class Decision(StrEnum):
+    """What the held-out comparison says of the compiled program."""
+
+    IMPROVED = "improved"
+    """Its reward is higher than the seed's, the whole 95 % interval above 0."""
+    NO_GAIN = "no_gain"
+    """It is not, or the instruction is the seed's."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Seed and compiled program on the same held-out queries, in [0, 1]."""
+
+    seed_reward: float | None
+    """Mean reward of the seed."""
+    reward: float | None
+    """Mean reward of the compiled program."""
+    difference: PairedDifference | None
+    """Compiled minus seed, query by query; None if no query has both rewards."""
+
+    @property
+    def decision(self) -> Decision:
+        """Return what it says."""
+        better = self.difference is not None and self.difference.significant
+        return Decision.IMPROVED if better else Decision.NO_GAIN
+
+
+def result_data(
+    *,
+    candidate: Candidate,
+    search_value: float,
+    comparison: Comparison | None,
+    meter: Meter,
+    models: dict[str, str],
+    num_train: int,
+    num_val: int,
+    missing_judgements: int,
+    program_errors: int,
+    unusable_proposals: int,
+    stopped: str | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Return what `result.json` says.
+
+    Without a held-out comparison `decision`, `seed_reward`, `reward`, `gain` and `gain_ci` are null: the search's own
+    value comes from other queries at each level and is no evidence of a gain (algorithm, section 8).
+    """
+    difference = comparison.difference if comparison else None
+    interval = [difference.low, difference.high] if difference and difference.low is not None else None
+    return {
+        "decision": comparison.decision.value if comparison else None,
+        "optimizer": "drpo-paper",
+        "seed_reward": comparison.seed_reward if comparison else None,
+        "reward": comparison.reward if comparison else None,
+        "gain": difference.mean if difference else None,
+        "gain_ci": interval,
+        "search_value": to_unit(search_value) if search_value else None,
+        "num_train": num_train,
+        "num_val": num_val,
+        "lm_calls": _by_role(meter, "calls"),
+        "lm_errors": _by_role(meter, "errors"),
+        "tokens": _by_role(meter, "tokens"),
+        "seconds": {role: round(seconds, 3) for role, seconds in _by_role(meter, "seconds").items()},
+        "cost": _by_role(meter, "cost"),
+        "missing_judgements": missing_judgements,
+        "program_errors": program_errors,
+        "unusable_proposals": unusable_proposals,
+        "stopped": stopped,
+        "instructions": dict(candidate),
+        "models": models,
+        "simulated": any(model.startswith("sim/") for model in models.values()),
+        "true_gain": None,
+        "seed": seed,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    packages = {name: metadata.version(name) for name in ("drpo-dspy", "dspy", "litellm")}
+    return {**packages, "python": platform.python_version()}
+
+
+def _by_role(meter: Meter, name: str) -> dict[str, Any]:
+    return {role.value: getattr(meter.usage[role], name) for role in Role}

@@ -1,0 +1,110 @@
+"""The LMs of one run: resolved when `compile` runs, then wrapped so that every call is counted under its role."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+import dspy
+
+from ..errors import ConfigError
+from ..metrics.reward import DynamicReward, default_judge
+from ..serving.roles import CallRecord, Meter, Role, as_lm, metered
+
+_SECRET = re.compile(r"key|token$|secret|password|auth|header|base", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class RunLMs:
+    """Who does what in a run."""
+
+    task: dspy.BaseLM | None
+    """Answers; None if every predictor has an LM of its own."""
+    judge: dspy.BaseLM | None
+    """Scores; None under a metric of the user's that was given no judge."""
+    criteria: dspy.BaseLM | None
+    """Chooses criteria; None where the judge is None."""
+    prompt: dspy.BaseLM
+    """Rewrites."""
+    reward: DynamicReward | None
+    """The dynamic reward, bound to its LMs; None under a metric of the user's."""
+    meter: Meter
+    """Counts and caps."""
+    record: CallRecord | None = None
+    """Where calls are kept."""
+
+    def metered(self, record: CallRecord | None) -> RunLMs:
+        """Return these LMs with every call counted, and recorded if there is a record."""
+
+        def through(lm: dspy.BaseLM | None, role: Role) -> Any:
+            return None if lm is None else metered(lm, role=role, meter=self.meter, record=record)
+
+        task, judge = through(self.task, Role.TASK), through(self.judge, Role.JUDGE)
+        criteria, prompt = through(self.criteria, Role.CRITERIA), through(self.prompt, Role.PROMPT)
+        reward = self.reward.bound(judge_lm=judge, criteria_lm=criteria) if self.reward is not None else None
+        return replace(self, task=task, judge=judge, criteria=criteria, prompt=prompt, reward=reward, record=record)
+
+    def working(self, program: dspy.Module) -> dspy.Module:
+        """Return a copy of a program for the run: predictors with an LM of their own have it counted as the task's."""
+        own = {name: predictor.lm for name, predictor in program.named_sub_modules(dspy.Predict)}
+        copied = program.deepcopy()
+        for name, predictor in copied.named_sub_modules(dspy.Predict):
+            if own[name] is not None:
+                predictor.lm = metered(own[name], role=Role.TASK, meter=self.meter, record=self.record)
+        return copied
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Return the model string of each role that has an LM."""
+        return {role: lm.model for role, lm in self._named() if lm is not None}
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Return each role's model and sampling, without keys and endpoints."""
+        return {
+            role: {
+                "model": lm.model,
+                "model_type": lm.model_type,
+                **{key: value for key, value in lm.kwargs.items() if not _SECRET.search(key) or key.startswith("max_")},
+            }
+            for role, lm in self._named()
+            if lm is not None
+        }
+
+    def _named(self) -> list[tuple[str, dspy.BaseLM | None]]:
+        return [
+            (Role.TASK.value, self.task),
+            (Role.JUDGE.value, self.judge),
+            (Role.CRITERIA.value, self.criteria),
+            (Role.PROMPT.value, self.prompt),
+        ]
+
+
+def resolve_lms(optimizer: Any, student: dspy.Module) -> RunLMs:
+    """Return the LMs of a run, from the optimizer's arguments, the metric's own, and DSPy's settings.
+
+    Args:
+        optimizer: The optimizer; read are its metric, its four LMs and its caps.
+        student: The program that answers.
+
+    Raises:
+        ConfigError: If a role has no LM.
+    """
+    given = {
+        name: as_lm(getattr(optimizer, name), name=name) for name in ("task_lm", "judge_lm", "criteria_lm", "prompt_lm")
+    }
+    task = given["task_lm"] or dspy.settings.lm
+    if task is None and any(predictor.lm is None for predictor in student.predictors()):
+        raise ConfigError("task_lm=None and no LM is configured: give task_lm=... or call dspy.configure(lm=...)")
+    metric = optimizer.metric
+    reward = DynamicReward() if metric is None else metric if isinstance(metric, DynamicReward) else None
+    judge, criteria = given["judge_lm"], given["criteria_lm"]
+    if reward is not None:
+        judge = reward.judge_lm or judge or default_judge()
+        criteria = reward.criteria_lm or criteria or judge
+    prompt = given["prompt_lm"] or judge or dspy.settings.lm or task
+    if prompt is None:
+        raise ConfigError("prompt_lm=None and no judge or LM is configured: give prompt_lm=...")
+    meter = Meter(max_lm_calls=optimizer.max_lm_calls, max_tokens=optimizer.max_tokens, max_cost=optimizer.max_cost)
+    return RunLMs(task, judge, criteria, prompt, reward, meter)
