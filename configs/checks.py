@@ -85,6 +85,8 @@ def _content_problems(settings: RunSettings) -> Iterator[str]:
     if reward.min_criteria > reward.max_criteria:
         maximum = f"reward.max_criteria={reward.max_criteria}"
         yield f"reward.min_criteria: {reward.min_criteria} is not allowed; it must be at most {maximum}"
+    if reward.criteria == ():
+        yield "reward.criteria: [] is not allowed; name one at least, or write null for the whole library"
     names = [item if isinstance(item, str) else item.name for item in reward.criteria or ()]
     for index, name in enumerate(names):
         if name.casefold() in (earlier.casefold() for earlier in names[:index]):

@@ -22,7 +22,6 @@ _EXPECTED = {
     "finite_number": "a finite number",
     "string_type": "text (put it in quotes)",
     "string_too_short": "text that is not empty",
-    "too_short": "a list with something in it",
     "model_type": "a mapping of keys to values",
     "dict_type": "a mapping of keys to values",
     "tuple_type": "a list",
@@ -50,7 +49,7 @@ def problems(error: ValidationError, model: type[BaseModel], given: Mapping[str,
     lines: dict[str, list[str]] = {}  # how a line begins -> what would be allowed, once per member of a union
     for detail in error.errors(include_url=False):
         kind, path = detail["type"], _path(detail, given)
-        key = ".".join(map(str, path))
+        key = _dotted(path)
         if kind == "extra_forbidden":
             lines[_unknown(path, model)] = []
         elif kind == "missing":
@@ -78,15 +77,20 @@ def shown(value: object, width: int = 80) -> str:
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
-def suggestion(name: str, known: Iterable[str]) -> str | None:
+def suggestion(name: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
     """Return the known name that somebody who wrote `name` most likely meant, None if there is none near it.
+
+    Args:
+        name: What was written.
+        known: What could have been.
+        likeness: How much of the two must agree, 0 to 1; capitals and hyphens do not count.
 
     Example:
         >>> suggestion("Beam-Sise", ["beam_size", "depth"])
         'beam_size'
     """
     spelled = {other.casefold().replace("-", "_"): other for other in known}
-    nearest = difflib.get_close_matches(name.casefold().replace("-", "_"), list(spelled), n=1)
+    nearest = difflib.get_close_matches(name.casefold().replace("-", "_"), list(spelled), n=1, cutoff=likeness)
     return spelled[nearest[0]] if nearest else None
 
 
@@ -113,17 +117,22 @@ def _path(detail: ErrorDetails, given: Mapping[str, Any]) -> list[str | int]:
     return path
 
 
+def _dotted(path: Iterable[str | int]) -> str:
+    names = map(str, path)
+    return ".".join(name if name.isprintable() else shown(name) for name in names)
+
+
 def _unknown(path: Sequence[str | int], model: type[BaseModel]) -> str:
     *above, name = path
-    line = f"{'.'.join(map(str, path))}: unknown key"
+    line = f"{_dotted(path)}: unknown key"
     siblings = list(_model_at(above, model).model_fields)
     if name == "api_key":
         return f"{line}; keys do not stand in configs: name the environment variable that holds it in api_key_env"
-    if (near := suggestion(str(name), siblings)) is not None:
-        return f"{line}; did you mean {near!r}?"
+    misspelled = suggestion(str(name), siblings, likeness=0.8)
     elsewhere = [place for place in _places(model) if place.rpartition(".")[2] == name][:4]
-    if elsewhere:
-        return f"{line}; did you mean {' or '.join(map(repr, elsewhere))}?"
+    meant = [misspelled] if misspelled else elsewhere or [suggestion(str(name), siblings)]
+    if meant != [None]:
+        return f"{line}; did you mean {' or '.join(map(repr, meant))}?"
     return f"{line}; known here: {', '.join(siblings)}"
 
 

@@ -181,7 +181,7 @@ def _csv(text: str, name: str) -> Iterator[Row]:
     """
     if not text.strip():
         return
-    header = next(_lines(text))[1]
+    header = next(line for _, line in _lines(text) if line.strip())
     quote = "'" if header.startswith("'") else '"'
     escapes: list[dict[str, Any]] = [{"doublequote": True}, {"doublequote": False, "escapechar": "\\"}]
     failure: DataError | None = None

@@ -156,7 +156,7 @@ class RewardSettings(_Settings):
 
     dynamic: bool = True
     """Whether criteria are picked per query. false: the same ones for every query."""
-    criteria: tuple[_Criterion, ...] | None = Field(default=None, min_length=1)
+    criteria: tuple[_Criterion, ...] | None = None
     """What can be picked: names from the built-in library, or criteria of your own. null: the whole library."""
     min_criteria: Annotated[_Positive, Field(le=10)] = 2
     """How many criteria a query has at least."""
@@ -164,11 +164,6 @@ class RewardSettings(_Settings):
     """How many criteria a query has at most."""
     ledger: Path | None = None
     """A file of criteria choices to start from. null: none."""
-
-    @field_validator("criteria", mode="before")
-    @classmethod
-    def _one_or_several(cls, value: object) -> object:
-        return tuple(value) if isinstance(value, list) else value
 
 
 class RunSettings(_Settings):

@@ -32,8 +32,7 @@ def name_served_models(settings: dict[str, Any]) -> None:
         if isinstance(lm, dict) and isinstance(lm.get("server"), str) and "model" not in lm:
             server = _mapping(_mapping(settings, "serve"), lm["server"])
             served = server.get("served_model_name") or server.get("model")
-            if isinstance(served, str):
-                lm["model"] = f"hosted_vllm/{served}"
+            lm["model"] = f"hosted_vllm/{served or lm['server']}"  # a server that is not there is found out later
 
 
 def absolute_paths(settings: dict[str, Any], folder: Path) -> None:

@@ -151,4 +151,4 @@ def _described(error: Exception) -> str:
         line = error.problem_mark.line
         hint = "; indent with blanks, not tabs" if "\\t" in (error.problem or "") else ""
         return f"line {line + 1}, column {error.problem_mark.column + 1}: {error.problem}{hint}"
-    return " ".join(str(error).split()) or f"a {type(error).__name__} while reading YAML"
+    return f"holds a value that cannot be read ({' '.join(str(error).split())})"

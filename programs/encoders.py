@@ -64,7 +64,7 @@ def as_encoder(value: Encoder | str | None) -> Encoder:
             return LiteLLMEncoder(model)
         if kind == "sentence-transformers" and model:
             return SentenceTransformerEncoder(model)
-        if value.startswith("sentence-transformers/") or Path(value).is_dir():
+        if value.startswith("sentence-transformers/") or (value and Path(value).is_dir()):
             return SentenceTransformerEncoder(value)
     elif isinstance(value, Encoder) and not isinstance(value, type):
         return value
@@ -84,15 +84,19 @@ def encoder_from_spec(spec: object) -> Encoder:
     Raises:
         ProgramFileError: If the kind is unknown or the record incomplete.
     """
-    if not isinstance(spec, Mapping) or spec.get("kind") not in _KINDS:
-        known = ", ".join(_KINDS)
+    kind = spec.get("kind") if isinstance(spec, Mapping) else None
+    if not isinstance(spec, Mapping) or not isinstance(kind, str) or kind not in _KINDS:
         raise ProgramFileError(
-            f"the saved program's encoder {spec!r} is not one of {known}; if it is your own, build the program with "
-            "it and load into that, else upgrade drpo-dspy"
+            f"the saved program's encoder {spec!r} is not one of {', '.join(_KINDS)}; if it is your own, build the "
+            "program with it and load into that, else upgrade drpo-dspy"
         )
+    make, names = _KINDS[kind]
     arguments = {str(name): value for name, value in spec.items() if name != "kind"}
     try:
-        return _KINDS[str(spec["kind"])](**arguments)
+        # Only what `spec` writes: a file from elsewhere must not choose where texts, or a key, are sent.
+        if unknown := set(arguments) - names:
+            raise ConfigError(f"it has the unknown keys {sorted(unknown)!r}")
+        return make(**arguments)
     except (TypeError, ConfigError) as error:
         raise ProgramFileError(f"the saved program's encoder {dict(spec)!r} cannot be made: {error}") from None
 
@@ -235,11 +239,12 @@ class LiteLLMEncoder:
             return [item["embedding"] for item in sorted(reply.data, key=lambda item: int(item["index"]))]
 
 
-_KINDS: dict[str, Callable[..., Encoder]] = {
-    "lexical": LexicalEncoder,
-    "sentence-transformers": SentenceTransformerEncoder,
-    "litellm": LiteLLMEncoder,
+_KINDS: dict[str, tuple[Callable[..., Encoder], set[str]]] = {
+    "lexical": (LexicalEncoder, {"dimensions", "version"}),
+    "sentence-transformers": (SentenceTransformerEncoder, {"model"}),
+    "litellm": (LiteLLMEncoder, {"model", "max_characters", "own_endpoint"}),
 }
+"""The `kind` of a spec -> what makes that encoder, and from which other keys of the spec."""
 
 _loading = threading.Lock()
 _loaded: dict[tuple[str, str], tuple[Any, threading.Lock]] = {}

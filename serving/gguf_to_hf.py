@@ -71,9 +71,9 @@ def _write_weights(reader: Any, field: Field, folder: Path) -> set[str]:
         parts = tensor.name.removesuffix(".weight").split(".")
         kind = parts[-1]
         name = f"model.layers.{parts[1]}.{_IN_LAYER[kind]}" if parts[0] == "blk" else _OUTSIDE[kind]
-        weight = torch.from_numpy(dequantize(tensor.data, tensor.tensor_type))
+        weight = torch.tensor(dequantize(tensor.data, tensor.tensor_type))
         if kind in heads:
-            # GGUF keeps the two halves of a rotated pair side by side; Hugging Face keeps each head's first halves first.
+            # GGUF puts the two rows that rotate together side by side, Hugging Face half a head apart.
             pairs = weight.unflatten(0, (heads[kind], -1, 2))
             weight = pairs.transpose(1, 2).reshape(weight.shape)
         tensors[f"{name}.weight"] = weight.to(torch.bfloat16).contiguous()

@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
         code = None
         # The second sign of a dead parent serves where a forked child of it still holds the pipe open.
         while code is None and not asked and os.getppid() == parent:
-            readable, _, _ = select.select([sys.stdin.fileno(), wake], [], [], 1.0)
+            readable, _, _ = select.select([sys.stdin.fileno(), wake], [], [], 0.5)
             _drain(wake)
             code = _exit_code(server.pid)
             if sys.stdin.fileno() in readable:

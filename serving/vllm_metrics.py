@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 
 PREFIX_CACHE_QUERIES = "vllm:prefix_cache_queries_total"
 """Prompt tokens looked up in the prefix cache since the server started."""
@@ -34,10 +35,9 @@ def parse_metrics(text: str) -> dict[str, float]:
         sample = _SAMPLE.match(line)
         if sample is None or sample[1].endswith(_NOT_AMOUNTS):
             continue
-        try:
-            totals[sample[1]] += float(sample[2])
-        except ValueError:
-            continue
+        with suppress(ValueError):  # words where a number should be
+            value = float(sample[2])
+            totals[sample[1]] += value
     return dict(totals)
 
 

@@ -1,0 +1,228 @@
+"""The command line: reads arguments, calls one function of `commands.py`, prints.
+
+Exit code 0 on success, 2 on a user's mistake (one line, no traceback), 1 on a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+# LiteLLM and DSPy would fetch a price list at their import, which a machine without network waits for.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+import typer
+from rich.console import Console
+
+from drpo.errors import (
+    ConfigError,
+    DataError,
+    DRPOError,
+    MissingDependencyError,
+    ProgramFileError,
+    RunDirectoryError,
+)
+
+app = typer.Typer(
+    name="drpo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Compile LLM programs from unlabelled prompts, under a reward that a judge LM makes (DRPO, as a DSPy optimizer).",
+)
+
+_MISTAKES = (ConfigError, DataError, MissingDependencyError, ProgramFileError, RunDirectoryError, NotImplementedError)
+
+Config = Annotated[str, typer.Argument(help="A YAML config, or the name of a preset: paper, openai, vllm, smollm2.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the config, dotted: --set lms.task.temperature=0.7. Repeatable."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
+
+
+@app.command("compile")
+def compile_command(
+    config: Config,
+    data: Annotated[Path | None, typer.Option(help="Prompts to use in place of the config's data.prompts.")] = None,
+    log_dir: Annotated[
+        Path | None, typer.Option(help="The run directory; one that holds an interrupted run is resumed. Default: runs/<config>-<time>.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Also save the compiled program here (.json).")] = None,
+    set_: Set = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print result.json instead of the summary.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Optimize the instruction of a responder for your prompts, and save it as a program.
+
+    Example: drpo compile openai --data prompts.jsonl --log-dir runs/first
+    """
+    from drpo.commands import compile_program
+    from drpo.configs.settings import load_settings
+    from drpo.reports.summary import print_summary
+
+    _check_out(out)
+    overrides = list(set_ or [])
+    if data is not None:
+        overrides.append(f"data.prompts={json.dumps(str(data.absolute()))}")
+    settings = load_settings(config, overrides)
+    folder = log_dir or Path("runs") / f"{Path(config).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    compiled = compile_program(settings, log_dir=folder, display_progress=not quiet, say=_say(quiet))
+    if out is not None:
+        compiled.program.save(out)
+    if as_json:
+        print(json.dumps(compiled.result, ensure_ascii=False, indent=2))
+    else:
+        print_summary(compiled.result, seed_instructions=compiled.seed_instructions, log_dir=folder, console=Console())
+
+
+@app.command()
+def respond(
+    program: Annotated[Path, typer.Argument(help="A compiled program (program.json).")],
+    query: Annotated[str | None, typer.Argument(help="What to answer; '-' reads it from standard input.")] = None,
+    config: Annotated[str | None, typer.Option(help="The config whose lms.task answers; its server is started if need be.")] = None,
+    model: Annotated[str | None, typer.Option(help="In place of --config: a LiteLLM model string.")] = None,
+    api_base: Annotated[str | None, typer.Option(help="With --model: the endpoint's address.")] = None,
+    input_: Annotated[Path | None, typer.Option("--input", help="A file of prompts to answer in place of QUERY.")] = None,
+    output: Annotated[Path | None, typer.Option(help="With --input: the JSONL file to write.")] = None,
+    column: Annotated[str | None, typer.Option(help="With --input: the column that holds the prompts.")] = None,
+    num_threads: Annotated[int, typer.Option(min=1, help="With --input: calls under way at once.")] = 8,
+    set_: Set = None,
+    quiet: Quiet = False,
+) -> None:
+    """Answer one query, or a file of them, with a compiled program.
+
+    A program holds no model and no address: name them by --config or --model.
+
+    Example: drpo respond runs/first/program.json "How do I start a compost heap?" --config openai
+    """
+    from drpo.commands import respond_file, respond_one, servers_of
+    from drpo.configs.settings import load_settings
+    from drpo.serving.engine import build_lm
+    from drpo.serving.settings import LMSettings
+
+    if (query is None) == (input_ is None):
+        raise ConfigError("give either QUERY or --input, not both or neither")
+    if (input_ is None) != (output is None):
+        raise ConfigError("--input and --output go together")
+    if (config is None) == (model is None):
+        raise ConfigError("give either --config or --model: a saved program names no model")
+    context: Any
+    if config is not None:
+        settings = load_settings(config, list(set_ or []))
+        settings.check_environment()
+        context = servers_of(settings, {"task": settings.lms.task}, log_dir=None, say=_say(quiet))
+    else:
+        context = nullcontext({"task": LMSettings(model=str(model), api_base=api_base)})
+    with context as lms:
+        lm = build_lm(lms["task"])
+        if input_ is not None and output is not None:
+            count = respond_file(program, lm, input_, output, column=column, num_threads=num_threads)
+            _say(quiet)(f"{count} answers in {output}")
+        else:
+            print(respond_one(program, lm, sys.stdin.read() if query == "-" else str(query)))
+
+
+@app.command()
+def serve(
+    config: Config,
+    log_dir: Annotated[Path, typer.Option(help="Where the servers' logs are written.")] = Path("runs/serve"),
+    set_: Set = None,
+    quiet: Quiet = False,
+) -> None:
+    """Start the vLLM servers that a config names under serve:, and keep them until Ctrl-C.
+
+    Example: drpo serve vllm
+    """
+    from drpo.configs.settings import load_settings
+    from drpo.serving.foreground import serve_forever
+
+    settings = load_settings(config, list(set_ or []))
+    if not settings.serve:
+        raise ConfigError(f"config {config!r}: it has no serve: section, so there is nothing to start")
+    serve_forever(settings.serve, log_dir=log_dir, on_progress=_say(quiet))
+
+
+@app.command("import-official")
+def import_official_command(
+    output: Annotated[Path, typer.Argument(help="output.json of a run that the paper's authors published.")],
+    out: Annotated[Path, typer.Option(help="Where the program is saved (.json).")],
+    demos: Annotated[Path | None, typer.Option(help="Their ICL_examples.json.")] = None,
+    k: Annotated[int | None, typer.Option(min=0, help="Demonstrations shown per query. Default: 3.")] = None,
+) -> None:
+    """Turn a prompt that the paper's authors published into a program of ours (JSON only, never their pickles).
+
+    Example: drpo import-official output.json --demos ICL_examples.json --out official.json
+    """
+    from drpo.programs.official import import_official
+
+    _check_out(out)
+    program = import_official(output, demos=demos, k=k)
+    program.save(out)
+    _say(False)(f"{out}: {len(program.respond.signature.instructions)} characters of instruction, {len(program.respond.pool)} demonstrations")
+
+
+def main() -> None:
+    """Run the command line."""
+    logging.getLogger("drpo").setLevel(logging.INFO)
+    try:
+        code = app(standalone_mode=False)
+    except Exception as error:
+        code = _fail(error)
+    except KeyboardInterrupt:
+        code = _say_error("interrupted; run the same command with the same --log-dir to go on", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(error: Exception) -> int:
+    """Print an error as one line per problem, and return the exit code."""
+    import click
+
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, _MISTAKES):
+        return _say_error(str(error), 2)
+    if isinstance(error, DRPOError):
+        return _say_error(str(error), 1)
+    from dspy.utils.exceptions import (
+        LMAuthError,
+        LMConfigurationError,
+        LMError,
+        LMUnsupportedModelError,
+    )
+
+    if isinstance(error, LMAuthError):
+        return _say_error(f"the model's server refuses the key: {error}; set the variable that api_key_env names", 2)
+    if isinstance(error, (LMConfigurationError, LMUnsupportedModelError)):
+        return _say_error(f"the model cannot be used: {error}; check lms.<role>.model and api_base", 2)
+    if isinstance(error, LMError):
+        return _say_error(f"a model cannot be reached: {error}; run the same command with the same --log-dir to go on", 1)
+    raise error
+
+
+def _say_error(text: str, code: int) -> int:
+    print(f"drpo: {text}", file=sys.stderr)
+    return code
+
+
+def _say(quiet: bool) -> Any:
+    return (lambda text: None) if quiet else (lambda text: print(text, file=sys.stderr, flush=True))
+
+
+def _check_out(out: Path | None) -> None:
+    if out is not None and (out.suffix != ".json" or not out.absolute().parent.is_dir()):
+        raise ConfigError(f"--out {str(out)!r}: give a .json file in a folder that exists")
+
+
+if __name__ == "__main__":
+    main()
