@@ -68,7 +68,7 @@ vllm-env: setup  ## make .venv-vllm (vLLM for CPUs) and fetch SmolLM2 into .mode
 
 .PHONY: demo
 demo: vllm-env  ## compile a small model with a real local vLLM, into runs/demo
-	rm -rf runs/demo
+	@if [[ -e runs/demo/result.json ]]; then rm -rf runs/demo; fi  # a run that was stopped goes on instead
 	$(BIN)/drpo compile smollm2 --log-dir runs/demo
 
 .PHONY: demo-vllm

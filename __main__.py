@@ -51,7 +51,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")
 @app.command("compile")
 def compile_command(
     config: Config,
-    data: Annotated[Path | None, typer.Option(help="Prompts to use in place of the config's data.prompts.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Prompts in place of the config's data.prompts: a file, hf:<data set>, or builtin:prompts.")
+    ] = None,
     log_dir: Annotated[
         Path | None, typer.Option(help="The run directory; one that holds an interrupted run is resumed. Default: runs/<config>-<time>.")
     ] = None,
@@ -71,10 +73,13 @@ def compile_command(
     _check_out(out)
     overrides = list(set_ or [])
     if data is not None:
-        overrides.append(f"data.prompts={json.dumps(str(data.absolute()))}")
+        overrides.append(f"data.prompts={data}")
     settings = load_settings(config, overrides)
     folder = log_dir or Path("runs") / f"{Path(config).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    compiled = compile_program(settings, log_dir=folder, display_progress=not quiet, say=_say(quiet))
+    try:
+        compiled = compile_program(settings, log_dir=folder, display_progress=not quiet, say=_say(quiet))
+    except KeyboardInterrupt:
+        raise typer.Exit(_say_error(f"interrupted; go on with --log-dir {folder}", 1)) from None
     if out is not None:
         compiled.program.save(out)
     if as_json:
@@ -172,24 +177,16 @@ def import_official_command(
 def main() -> None:
     """Run the command line."""
     logging.getLogger("drpo").setLevel(logging.INFO)
+    # DSPy warns of each reply that was cut off; the summary counts them.
+    logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)
     try:
-        code = app(standalone_mode=False)
+        app()
     except Exception as error:
-        code = _fail(error)
-    except KeyboardInterrupt:
-        code = _say_error("interrupted; run the same command with the same --log-dir to go on", 1)
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(_fail(error))
 
 
 def _fail(error: Exception) -> int:
     """Print an error as one line per problem, and return the exit code."""
-    import click
-
-    if isinstance(error, click.ClickException):
-        error.show()
-        return error.exit_code
-    if isinstance(error, click.exceptions.Exit):
-        return error.exit_code
     if isinstance(error, _MISTAKES):
         return _say_error(str(error), 2)
     if isinstance(error, DRPOError):

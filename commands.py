@@ -85,9 +85,10 @@ def respond_one(path: Path, lm: dspy.BaseLM, query: str) -> str:
 
 
 def respond_file(path: Path, lm: dspy.BaseLM, source: Path, target: Path, *, column: str | None, num_threads: int) -> int:
-    """Answer a file of prompts into a JSONL file, and return how many there were."""
+    """Answer a file of prompts into a JSONL file, a line for each that is not blank, and return how many there were."""
     program = load(path)
-    prompts = load_prompts(source, column=column, fields=list(program.respond.signature.input_fields))
+    fields = list(program.respond.signature.input_fields)
+    prompts = load_prompts(source, column=column, fields=fields, unique=False)
     rows = respond_all(program, lm, [dict(example.inputs()) for example in prompts.examples], num_threads=num_threads)
     with target.open("w", encoding="utf-8") as file:
         for row in rows:

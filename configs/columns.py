@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import DataError
@@ -35,12 +35,16 @@ def choose_column(table: Rows, *, column: str | None, field: str) -> str | None:
         return None
     if column is not None:
         return find_column(column, columns, table.source)
-    filled = [name for name in columns if _has_text(table, name)]
-    named = {name.casefold().strip(): name for name in reversed(filled)}
+    named = {name.casefold().strip(): name for name in reversed(columns)}
     if field.casefold() in named:
         return named[field.casefold()]
-    found = [named[name] for name in _NAMES if name in named]
-    found = found or [named[name] for name in _LESSER_NAMES if name in named][:1] or filled
+    known = [named[name] for name in _NAMES if name in named]
+    found = (
+        [name for name in known if not _is_blank(table, name)]
+        or [named[name] for name in _LESSER_NAMES if name in named][:1]
+        or known[:1]
+        or [name for name in columns if _has_text(table, name)]
+    )
     if len(found) == 1 and _is_a_name(found[0]):
         return found[0]
     if len(found) == 1:
@@ -77,15 +81,20 @@ def find_column(name: str, columns: Sequence[str], source: str) -> str:
     raise DataError(f"{source!r}: no column {shown(name)}; {meant}it has {_listed(columns)}")
 
 
+def _values(table: Rows, column: str) -> Iterator[Any]:
+    return (row.value.get(column) for row in table.rows if isinstance(row.value, Mapping))
+
+
+def _is_blank(table: Rows, column: str) -> bool:
+    return all(value is None or (isinstance(value, str) and not value.strip()) for value in _values(table, column))
+
+
 def _has_text(table: Rows, column: str) -> bool:
     """Return whether a column holds text or messages anywhere, other than numbers written as text."""
-    for row in table.rows:
-        value = row.value.get(column) if isinstance(row.value, Mapping) else None
-        if isinstance(value, str) and value.strip() and not _is_number(value):
-            return True
-        if is_messages(value):
-            return True
-    return False
+    return any(
+        is_messages(value) or (isinstance(value, str) and value.strip() != "" and not _is_number(value))
+        for value in _values(table, column)
+    )
 
 
 def is_messages(value: Any) -> bool:
@@ -110,5 +119,5 @@ def _is_a_name(column: str) -> bool:
 
 def _listed(columns: Iterable[str]) -> str:
     names = list(columns)
-    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-    return ", ".join(shown(name, 40) for name in names[:12]) + more
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(shown(name, 40) for name in names[:8]) + more

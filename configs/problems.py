@@ -130,8 +130,8 @@ def _unknown(path: Sequence[str | int], model: type[BaseModel]) -> str:
         return f"{line}; keys do not stand in configs: name the environment variable that holds it in api_key_env"
     misspelled = suggestion(str(name), siblings, likeness=0.8)
     elsewhere = [place for place in _places(model) if place.rpartition(".")[2] == name][:4]
-    meant = [misspelled] if misspelled else elsewhere or [suggestion(str(name), siblings)]
-    if meant != [None]:
+    meant = [misspelled] if misspelled else elsewhere or list(filter(None, [suggestion(str(name), siblings)]))
+    if meant:
         return f"{line}; did you mean {' or '.join(map(repr, meant))}?"
     return f"{line}; known here: {', '.join(siblings)}"
 

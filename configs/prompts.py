@@ -75,6 +75,7 @@ def load_prompts(
     limit: int | None = None,
     field: str = "query",
     fields: Sequence[str] | None = None,
+    unique: bool = True,
 ) -> Prompts:
     """Return the prompts of a file, a Hugging Face data set, our own set, or a list.
 
@@ -87,6 +88,7 @@ def load_prompts(
         field: The program's input field.
         fields: The input fields of a program with several: each is the column of its name, and its values may be
             anything that JSON holds. One field is the same as `field`.
+        unique: Whether duplicates are dropped. False: each row that is not blank stays, as answers to a file need it.
 
     Raises:
         DataError: If the source, the column or a prompt cannot be used; the message says what to change and where.
@@ -111,7 +113,7 @@ def load_prompts(
         key = tuple(_comparable(value) for value in values.values())
         if not any(key):
             num_blank += 1
-        elif key in seen:
+        elif unique and key in seen:
             num_duplicates += 1
         else:
             seen.add(key)
@@ -155,7 +157,8 @@ def load_demos(
             if not _comparable(value):
                 problem = f"{name!r} is blank; fill it in or remove the demonstration"
                 raise DataError(f"{table.source!r}: {row.where}: {problem}")
-        _check_text(values[output], f"{table.source!r}: {row.where}")
+        for name in (*inputs, output) if len(inputs) == 1 else (output,):
+            _check_text(values[name], f"{table.source!r}: {row.where}")
         demos.setdefault(tuple(map(_comparable, values.values())), values)
     return tuple(demos.values())
 

@@ -183,7 +183,9 @@ def _csv(text: str, name: str) -> Iterator[Row]:
         return
     header = next(line for _, line in _lines(text) if line.strip())
     quote = "'" if header.startswith("'") else '"'
-    escapes: list[dict[str, Any]] = [{"doublequote": True}, {"doublequote": False, "escapechar": "\\"}]
+    escapes: list[dict[str, Any]] = [{"doublequote": True}]
+    if f"\\{quote}" in text:
+        escapes.append({"doublequote": False, "escapechar": "\\"})
     failure: DataError | None = None
     for delimiter in (mark for mark in _DELIMITERS if mark in header):
         padded = f"{delimiter} " in header

@@ -249,7 +249,7 @@ def load_settings(source: Path | str, overrides: Sequence[str] = ()) -> RunSetti
     of `serve:` is a path if it begins with `.`, `~` or `/`, else a Hugging Face id.
 
     Args:
-        source: A path, or the name of a preset: see `preset_names`. `./paper` is a path.
+        source: A path, or as text the name of a preset: see `preset_names`. `./paper` and `Path("paper")` are paths.
         overrides: `key=value` texts with dotted keys and YAML values, applied in order: `lms.task.temperature=0.5`.
 
     Raises:
@@ -296,7 +296,7 @@ def _read(source: Path | str) -> tuple[str, str, Path]:
     """Return what messages call a config, its text, and the folder that its relative paths start from."""
     name = str(source)
     presets = preset_names()
-    if name in presets:
+    if isinstance(source, str) and name in presets:
         text = resources.files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
         return f"preset {name}", text, Path.cwd()
     path = Path(source)

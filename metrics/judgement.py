@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..programs.boundary import enclose
+from ..programs.boundary import enclose, one_line
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Judgement:
         known = [(score.value, score.weight) for score in self.scores if score.value is not None]
         if not known:
             return None
-        if all(weight == 1.0 for _, weight in known):
+        if len({weight for _, weight in known}) == 1:
             return sum(value for value, _ in known) / len(known)
         return sum(value * weight for value, weight in known) / sum(weight for _, weight in known)
 
@@ -98,5 +98,5 @@ def _told(judgement: Judgement) -> str:
     lines = [enclose("query", judgement.query), "", enclose("answer", judgement.answer), ""]
     for score in judgement.scores:
         if score.value is not None:
-            lines.append(f"- {score.criterion}: {score.value} of 5. {' '.join(score.rationale.split())}".rstrip())
+            lines.append(f"- {one_line(score.criterion)}: {score.value} of 5. {one_line(score.rationale)}".rstrip())
     return "\n".join(lines)

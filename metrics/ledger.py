@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, DataError
-from .criteria import CriteriaLibrary, Criterion, canonical
+from ..programs.text import canonical
+from .criteria import CriteriaLibrary, Criterion
 
 FORMAT = 1
 """Version of the ledger file."""
@@ -52,8 +53,11 @@ class Entry:
     """Who chose."""
 
     def __post_init__(self) -> None:
-        if not self.criteria:
-            raise ConfigError(f"ledger: the query {self.query[:60]!r} has no criteria; name at least one")
+        if not isinstance(self.query, str):
+            raise ConfigError(f"query={self.query!r}: give the query's text")
+        names = [canonical(criterion.name) for criterion in self.criteria]
+        if not names or len(set(names)) < len(names):
+            raise ConfigError(f"the query {self.query[:60]!r} has no criteria, or one of them twice; name each once")
 
     def reason(self, index: int) -> str:
         """Return why the criterion at an index matters here; empty if nobody said."""
@@ -119,7 +123,8 @@ class Ledger:
             for entry in sorted(self, key=lambda entry: entry.query)
         ]
         text = json.dumps({"format": FORMAT, "entries": entries}, ensure_ascii=False, indent=2)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        # Half a surrogate pair becomes its JSON escape, so it is read back as it was.
+        Path(path).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
     @classmethod
     def load(cls, path: Path | str, *, library: CriteriaLibrary | None = None) -> Ledger:
@@ -132,60 +137,75 @@ class Ledger:
         Raises:
             DataError: If the file is missing or is neither form.
         """
-        try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise DataError(
-                f"ledger={str(path)!r}: cannot be read ({error.strerror or error}); check the path"
-            ) from error
-        except ValueError as error:
-            raise DataError(
-                f"ledger={str(path)!r}: is not JSON ({error}); repair it or delete it to choose anew"
-            ) from error
+        label = f"ledger={str(path)!r}"
+        data = _data(Path(path), label)
         library = library or CriteriaLibrary()
-        try:
-            if isinstance(data, dict) and "format" in data:
-                if data["format"] != FORMAT:
-                    raise DataError(
-                        f"ledger={str(path)!r}: has format {data['format']!r}, this version of drpo reads {FORMAT}"
-                    )
-                entries = [_entry(item, library) for item in data["entries"]]
-            elif isinstance(data, dict) and data and all(_is_official(item) for item in data.values()):
-                entries = [_official_entry(query, item, library) for query, item in data.items()]
-            else:
-                raise DataError(
-                    f"ledger={str(path)!r}: has neither a 'format' nor queries with 'aspects_selection'; is it a ledger?"
-                )
-        except (KeyError, TypeError, AttributeError, ConfigError) as error:
-            raise DataError(
-                f"ledger={str(path)!r}: an entry cannot be used ({error!r}); repair it in the file"
-            ) from error
-        return cls({entry.query: entry for entry in entries})
+        read: Callable[[Any, CriteriaLibrary], Entry] = _entry
+        if isinstance(data, dict) and "format" in data:
+            if data["format"] != FORMAT:
+                raise DataError(f"{label}: has format {data['format']!r}, this version of drpo reads {FORMAT}")
+            items = data.get("entries")
+        elif isinstance(data, dict) and data and all(map(_is_official, data.values())):
+            items, read = list(data.items()), _official_entry
+        else:
+            raise DataError(f"{label}: has no 'format' and is no published cache of choices; is it a ledger?")
+        if not isinstance(items, list):
+            raise DataError(f"{label}: its 'entries' are no list; repair it in the file")
+        entries: dict[str, Entry] = {}
+        for number, item in enumerate(items, start=1):
+            try:
+                entry = read(item, library)
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                said = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+                raise DataError(f"{label}: entry {number} cannot be used ({said}); repair it in the file") from error
+            if entry.query in entries:
+                raise DataError(f"{label}: entry {number} is the second one of {entry.query[:60]!r}; drop one of them")
+            entries[entry.query] = entry
+        return cls(entries)
 
 
-def _entry(item: dict[str, Any], library: CriteriaLibrary) -> Entry:
+def _data(path: Path, label: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{label}: cannot be read ({error.strerror or error}); check the path") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{label}: is not JSON ({error}); repair it or delete it to choose anew") from error
+
+
+def _entry(item: Any, library: CriteriaLibrary) -> Entry:
     criteria, reasons = [], []
     for value in item["criteria"]:
         value = {"name": value} if isinstance(value, str) else dict(value)
-        reasons.append(str(value.pop("reason", "")))
+        reasons.append(str(value.pop("reason", None) or ""))
         known = library.find(value["name"])
+        if known is None and "definition" not in value:
+            raise ConfigError(f"the criterion {value['name']!r} is not in the library: give it a 'definition'")
+        if unknown := sorted(set(value) - _KEYS):
+            raise ConfigError(
+                f"the criterion {value['name']!r} has the unknown keys {unknown}; known are {sorted(_KEYS)}"
+            )
         criteria.append(Criterion(**{**(asdict(known) if known else {}), **value}))
     source = Source(item.get("source", Source.USER))
-    return Entry(str(item["query"]), tuple(criteria), tuple(reasons), str(item.get("analysis", "")), source)
+    said = tuple(reasons) if any(reasons) else ()
+    return Entry(item["query"], tuple(criteria), said, str(item.get("analysis") or ""), source)
+
+
+_KEYS = frozenset(field.name for field in fields(Criterion))
 
 
 def _is_official(item: object) -> bool:
     return isinstance(item, dict) and isinstance(item.get("aspects_selection"), dict)
 
 
-def _official_entry(query: str, item: dict[str, Any], library: CriteriaLibrary) -> Entry:
-    selection = item["aspects_selection"]
+def _official_entry(item: tuple[str, Any], library: CriteriaLibrary) -> Entry:
+    query, choice = item
+    selection = choice["aspects_selection"]
     criteria = {}
     for name in selection["selected_aspects"]:
-        known = library.find(name)
         # The cache gives invented aspects a name only.
-        criteria[canonical(name)] = known or Criterion(str(name), f"The answer does well in respect of: {name}.")
-    analysis = " ".join(str(value) for value in item.get("query_analysis", {}).values())
-    return Entry(
-        query, tuple(criteria.values()), (), f"{analysis} {selection.get('reasoning', '')}".strip(), Source.OFFICIAL
-    )
+        criterion = library.find(name) or Criterion(name, f"The answer does well in respect of: {name}.")
+        criteria[canonical(criterion.name)] = criterion
+    analysis = " ".join(str(value) for value in choice.get("query_analysis", {}).values())
+    said = f"{analysis} {selection.get('reasoning', '')}".strip()
+    return Entry(query, tuple(criteria.values()), (), said, Source.OFFICIAL)

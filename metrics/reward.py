@@ -7,7 +7,8 @@ It is a plain DSPy metric, so `dspy.Evaluate`, MIPROv2, COPRO and GEPA run on ex
 Differences from the paper's code:
 
 1. Invented criteria work: they get a definition, one spelling, and count against the maximum.
-2. A choice that cannot be read is asked for again, then replaced by the static criteria and marked as such.
+2. A choice that cannot be read is asked for again, then replaced by the static criteria and marked as such; so is one
+   whose request the LM refuses, with its words in the place of an analysis.
 3. What the judge leaves out is asked for once more; after that it is missing, never 0 and never "easy".
 4. Weights are possible; the default is the paper's plain mean.
 """
@@ -21,13 +22,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dspy
+from dspy.utils.exceptions import LMError
 
 from ..errors import ConfigError, MissingJudgementError
+from ..programs.boundary import one_line
 from ..programs.judge import Asked, Judge
+from ..programs.outages import is_refusal
 from ..programs.selector import Choice, CriteriaSelector
-from ..programs.text import render_inputs
+from ..programs.text import canonical, render_inputs
 from ..serving.roles import as_lm, call_scope
-from .criteria import CriteriaLibrary, Criterion, canonical
+from .criteria import CriteriaLibrary, Criterion
 from .judgement import Judgement, Score, to_unit
 from .ledger import Entry, Ledger, Source
 
@@ -72,7 +76,8 @@ class DynamicReward:
     ) -> None:
         if not 1 <= min_criteria <= max_criteria <= 10:
             raise ConfigError(
-                f"min_criteria={min_criteria!r}, max_criteria={max_criteria!r}: need 1 <= min_criteria <= max_criteria <= 10"
+                f"min_criteria={min_criteria!r}, max_criteria={max_criteria!r}: "
+                "need 1 <= min_criteria <= max_criteria <= 10"
             )
         self.judge_lm = as_lm(judge_lm, name="judge_lm")
         self.criteria_lm = as_lm(criteria_lm, name="criteria_lm")
@@ -104,8 +109,8 @@ class DynamicReward:
         feedback = judgement.feedback
         if judgement.mean is None or feedback is None:
             raise MissingJudgementError(
-                f"no readable score for the query {judgement.query[:60]!r}: the judge {self._judging().model!r} replied, but "
-                "not with scores; try another judge or structured_output: true"
+                f"no readable score for the query {judgement.query[:60]!r}: the judge {self._judging().model!r} "
+                "replied, but not with scores; try another judge or structured_output: true"
             )
         return dspy.Prediction(score=to_unit(judgement.mean), feedback=feedback.text, scores=dict(feedback.scores))
 
@@ -140,13 +145,18 @@ class DynamicReward:
             return self.ledger.pin(Entry(query, self._static, source=Source.STATIC))
         # Whichever task asks first makes the call; the record must know it by the query, not by that task.
         with call_scope(f"criteria of {query}"):
-            selection = self._selector(
-                lm=self.criteria_lm or self._judging(),
-                query=query,
-                library=[(criterion.name, criterion.definition) for criterion in self.library],
-                minimum=self.min_criteria,
-                maximum=self.max_criteria,
-            )
+            try:
+                selection = self._selector(
+                    lm=self.criteria_lm or self._judging(),
+                    query=query,
+                    library=[(criterion.name, criterion.definition) for criterion in self.library],
+                    minimum=self.min_criteria,
+                    maximum=self.max_criteria,
+                )
+            except LMError as error:
+                if not is_refusal(error):
+                    raise
+                return self.ledger.pin(Entry(query, self._static, analysis=str(error), source=Source.FALLBACK))
         chosen = self._resolved(selection.choices)
         if not chosen:
             return self.ledger.pin(Entry(query, self._static, source=Source.FALLBACK))
@@ -158,8 +168,9 @@ class DynamicReward:
         chosen: dict[str, tuple[Criterion, str]] = {}
         for choice in choices:
             known = self.library.find(choice.name)
-            if known is None and canonical(choice.name) and choice.definition.strip():
-                known = Criterion(" ".join(choice.name.split())[:60], choice.definition.strip())
+            name, definition = one_line(choice.name)[:60], one_line(choice.definition)[:300]
+            if known is None and canonical(name) and definition:
+                known = Criterion(name, definition)
             if known is not None:
                 chosen.setdefault(canonical(known.name), (known, choice.reason.strip()))
         return list(chosen.values())[: self.max_criteria]
@@ -187,7 +198,7 @@ def default_judge() -> dspy.BaseLM:
     if lm is None:
         raise ConfigError("judge_lm=None and no LM is configured: give judge_lm=... or call dspy.configure(lm=...)")
     warnings.warn(
-        "judge_lm is not given, so the task LM judges its own answers; a model is lenient with itself. Give judge_lm=...",
+        "judge_lm is not given, so the task LM judges its own answers, with a model's leniency for itself; give judge_lm",
         UserWarning,
         stacklevel=3,
     )

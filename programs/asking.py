@@ -1,25 +1,64 @@
-"""How the judge-side modules ask an LM: their own adapter, fresh samples, and the text of a reply that did not parse."""
+"""How the judge-side modules ask an LM, and how they read a reply that its adapter could not."""
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import Annotated, Any
 
 import dspy
 import json_repair
-import regex
 from dspy.utils.exceptions import AdapterParseError
+from pydantic import BeforeValidator, Field
 
 FRESH_TEMPERATURE = 0.7
 """Sampling temperature of a second try, where the first was (nearly) deterministic."""
+READ_AT_MOST = 20_000
+"""Characters of a reply that are read; a longer one is a model's that ran away, and parsers take minutes over it."""
 
 
-def judge_side(lm: dspy.BaseLM, adapter: dspy.Adapter | None) -> Any:
-    """Return the DSPy context of a call that is not the student's.
+def ask(
+    predict: dspy.Predict, *, lm: dspy.BaseLM, adapter: dspy.Adapter | None, config: dict[str, Any], **inputs: str
+) -> dspy.Prediction | str:
+    """Return what an LM replied, or the plain text of the reply if the adapter could not read it.
 
-    Its adapter does not follow the student's: scores compare only under one adapter, and the prose adapter cannot carry
-    typed fields. Its trace is its own, so that nothing of it is taken for a step of the program.
+    The adapter does not follow the student's: scores compare only under one adapter, and the prose adapter cannot carry
+    typed fields. The trace is the call's own, so that nothing of it is taken for a step of the program.
+
+    Args:
+        predict: The predictor to ask by.
+        lm: The LM to ask.
+        adapter: The adapter; None is JSON.
+        config: Options of the call.
+        inputs: The predictor's input fields.
     """
-    return dspy.context(lm=lm, adapter=adapter or dspy.JSONAdapter(), trace=[])
+    with dspy.context(lm=lm, adapter=_unfailing(adapter or dspy.JSONAdapter()), trace=[]):
+        try:
+            return predict(config=config, **inputs)
+        except AdapterParseError as error:
+            return str(error.lm_response or "")
+
+
+def _unfailing(adapter: dspy.Adapter) -> dspy.Adapter:
+    """Return an adapter for which no reply is worse than unreadable, and which asks only once."""
+    own = copy.copy(adapter)
+    own.parse = partial(_parsed, adapter)
+    own.use_json_adapter_fallback = False  # of the chat adapter: asking again is ours to do, and to count
+    return own
+
+
+def _parsed(adapter: dspy.Adapter, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+    reason = f"The reply is longer than {READ_AT_MOST} characters."
+    if len(completion) <= READ_AT_MOST:
+        try:
+            return adapter.parse(signature, completion)  # type: ignore[no-any-return]
+        except Exception as error:  # hostile nesting ends in a RecursionError, for example
+            reason = str(error)
+    raise AdapterParseError(
+        adapter_name=type(adapter).__name__, signature=signature, lm_response=completion, message=reason
+    )
 
 
 def fresh(lm: dspy.BaseLM, number: int) -> dict[str, Any]:
@@ -36,31 +75,61 @@ def fresh(lm: dspy.BaseLM, number: int) -> dict[str, Any]:
     options: dict[str, Any] = {"rollout_id": number}
     if temperature is not None and temperature < 0.15:
         options["temperature"] = FRESH_TEMPERATURE
+    if lm.kwargs.get("seed") is not None:
+        options["seed"] = lm.kwargs["seed"] + number  # under one seed a server draws one reply, however often
     return options
 
 
-def reply_text(error: AdapterParseError) -> str:
-    """Return the reply that an adapter could not read."""
-    return str(error.lm_response or "")
+def sound(text: str) -> str:
+    r"""Return a model's text as it can be sent and saved: JSON escapes can leave half a character in it, or a NUL.
+
+    Example:
+        >>> sound("cut off \ud83d")
+        'cut off \ufffd'
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "")
+
+
+Written = Annotated[
+    str,
+    BeforeValidator(lambda value: sound(value) if isinstance(value, str) else ""),
+    # Providers refuse a strict schema that states defaults.
+    Field(default="", json_schema_extra=lambda schema: schema.pop("default", None)),
+]
+"""The type of a text that a model writes beside what matters: anything else in its place counts as empty."""
 
 
 def json_objects(text: str) -> list[dict[str, Any]]:
-    """Return the JSON objects that stand in a text, in order: fenced, with prose around them, or cut off.
+    r"""Return the JSON objects that stand in a text, in order: fenced, with prose around them, or cut off.
 
     Args:
         text: A model's reply.
 
     Example:
-        >>> json_objects('Sure! ```json\\n{"score": "4/5"}\\n``` Anything else?')
+        >>> json_objects('Sure! ```json\n{"score": "4/5"}\n``` Anything else?')
         [{'score': '4/5'}]
     """
+    text = text[:READ_AT_MOST]
     whole = _loads(text)
-    if isinstance(whole, dict):
-        return [whole]
-    found = [_loads(match.group(0)) for match in regex.finditer(r"\{(?:[^{}]|(?R))*\}", text, timeout=1.0)]
-    if isinstance(whole, list):
-        found += whole
+    found = whole if isinstance(whole, list) else [whole]
+    if not any(isinstance(item, dict) for item in found):
+        found = [_loads(part) for part in _braced(text)]
     return [item for item in found if isinstance(item, dict)]
+
+
+def _braced(text: str) -> Iterator[str]:
+    """Yield the outermost parts of a text that stand in matching braces."""
+    opened: list[int] = []
+    spans: list[tuple[int, int]] = []
+    for brace in re.finditer(r"[{}]", text):
+        if brace.group() == "{":
+            opened.append(brace.start())
+        elif opened:
+            begin = opened.pop()
+            while spans and spans[-1][0] > begin:
+                spans.pop()
+            spans.append((begin, brace.end()))
+    return (text[begin:end] for begin, end in spans)
 
 
 def _loads(text: str) -> Any:

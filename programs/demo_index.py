@@ -39,7 +39,8 @@ class DemoIndex:
 
     Example:
         >>> demos = ({"query": "Boil an egg?", "response": "8 minutes."}, {"query": "Wash wool?", "response": "Cold."})
-        >>> DemoIndex(demos, ("query",), as_encoder("lexical")).search("egg", 1)[0]["response"]
+        >>> from drpo.programs.lexical import LexicalEncoder
+        >>> DemoIndex(demos, ("query",), LexicalEncoder()).search("egg", 1)[0]["response"]
         '8 minutes.'
     """
 
@@ -210,7 +211,8 @@ def _on_one_core(index: Any, vector: NDArray[np.float32], width: int) -> tuple[A
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
-        return index.search(vector, width)  # type: ignore[no-any-return]
+        found: tuple[Any, Any] = index.search(vector, width)
+        return found
     finally:
         faiss.omp_set_num_threads(before)
 

@@ -17,12 +17,11 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import dspy
-import regex
-from dspy.utils.exceptions import AdapterParseError
 from pydantic import BaseModel, BeforeValidator, Field
 
-from .asking import fresh, json_objects, judge_side, reply_text
-from .boundary import enclose
+from .asking import Written, ask, fresh, json_objects
+from .boundary import enclose, one_line
+from .text import canonical
 
 JUDGE_RULES = """\
 You grade one answer to one query. You are given numbered criteria; grade the answer on each of them separately.
@@ -49,22 +48,22 @@ def read_score(value: object) -> int:
         (4, 3)
     """
     if isinstance(value, str):
-        match = _SCORE.fullmatch(value.strip())
-        if match is None:
-            raise ValueError(f"{value!r} is not a score from 1 to 5")
-        value = float(match.group(1))
+        text = value.strip()
+        match = _SCORE.fullmatch(text) if len(text) <= _LONGEST_SCORE else None
+        value = float(match.group(1)) if match else text
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value <= 5:
-        raise ValueError(f"{value!r} is not a score from 1 to 5")
+        raise ValueError(f"{str(value)[:_LONGEST_SCORE]!r} is not a score from 1 to 5")
     return int(value)
 
 
+_LONGEST_SCORE = 40
 _SCORE = re.compile(r"(?:score\s*[:=]\s*)?\**\s*(\d(?:\.\d+)?)\s*\**\s*(?:(?:/|out of)\s*5(?:\.0)?)?\.?", re.IGNORECASE)
 
 
 class Grade(BaseModel):
     """One criterion's grade."""
 
-    rationale: str = Field(default="", description="the evidence in the answer, one or two sentences")
+    rationale: Written = Field(description="the evidence in the answer, one or two sentences")
     score: Annotated[Literal[1, 2, 3, 4, 5], BeforeValidator(read_score)]
 
 
@@ -114,17 +113,17 @@ class Judge(dspy.Module):  # type: ignore[misc]  # DSPy has no type marker
     def _ask(
         self, lm: dspy.BaseLM, query: str, answer: str, criteria: Sequence[Asked], number: int
     ) -> list[Grade | None]:
-        predict = dspy.Predict(judge_signature(self.rules, len(criteria)))
-        try:
-            with judge_side(lm, self.adapter):
-                reply = predict(
-                    criteria=show_criteria(criteria),
-                    query=enclose("query", query),
-                    answer=enclose("answer", answer),
-                    config=fresh(lm, number),
-                )
-        except AdapterParseError as error:
-            return read_grades(reply_text(error), [criterion.name for criterion in criteria])
+        reply = ask(
+            dspy.Predict(judge_signature(self.rules, len(criteria))),
+            lm=lm,
+            adapter=self.adapter,
+            config=fresh(lm, number),
+            criteria=show_criteria(criteria),
+            query=enclose("query", query),
+            answer=enclose("answer", answer),
+        )
+        if isinstance(reply, str):
+            return read_grades(reply, [criterion.name for criterion in criteria])
         return [getattr(reply, _field(index)) for index in range(len(criteria))]
 
 
@@ -143,7 +142,8 @@ def judge_signature(rules: str, count: int) -> type[dspy.Signature]:
     }
     for index in range(count):
         fields[_field(index)] = (Grade, dspy.OutputField(desc=f"the grade on criterion {index + 1}"))
-    return dspy.Signature(fields, rules)
+    signature: type[dspy.Signature] = dspy.Signature(fields, rules)
+    return signature
 
 
 def show_criteria(criteria: Sequence[Asked]) -> str:
@@ -167,36 +167,36 @@ def read_grades(text: str, names: Sequence[str]) -> list[Grade | None]:
     for item in json_objects(text):  # the last word on a criterion counts
         found.update(_named(item))
     for index, name in enumerate(names):
-        for key in (_field(index), name.casefold()):
+        for key in (canonical(_field(index)), canonical(name)):
             if grades[index] is None and key in found:
                 grades[index] = _grade(found[key])
     for index, grade in enumerate(grades):
-        # DSPy's chat adapter lets each field stand alone under its own mark.
+        # Adapters that give each field a mark of its own; a mark without a grade must not take the next one's.
         if grade is None and (
-            match := list(regex.finditer(rf"{_field(index)}\b[^{{]{{0,40}}(\{{[^{{}}]*\}})", text, timeout=1.0))
+            match := re.findall(rf"{_field(index)}\b(?:(?!judgement_)[^{{]){{0,40}}(\{{[^{{}}]*\}})", text)
         ):
-            objects = json_objects(match[-1].group(1))
+            objects = json_objects(match[-1])
             grades[index] = _grade(objects[-1]) if objects else None
     return grades
 
 
-def _named(item: Mapping[str, Any]) -> dict[str, Any]:
+def _named(item: Mapping[str, Any], depth: int = 2) -> dict[str, Any]:
+    """Return what stands under each name in an object, also where all of it is wrapped in a list or an object."""
     if isinstance(item.get("criterion"), str):  # a list of grades that name their criterion
-        return {item["criterion"].casefold(): item}
+        return {canonical(item["criterion"]): item}
     named: dict[str, Any] = {}
     for key, value in item.items():
-        if isinstance(value, list):
-            for entry in value:
-                named.update(_named(entry) if isinstance(entry, dict) else {})
-        named[str(key).casefold()] = value
+        for inner in value if isinstance(value, list) else [value]:
+            if depth and isinstance(inner, dict) and (isinstance(value, list) or "score" not in inner):
+                named.update(_named(inner, depth - 1))
+        named[canonical(str(key))] = value
     return named
 
 
 def _grade(value: object) -> Grade | None:
     record = value if isinstance(value, dict) else {"score": value}
-    rationale = record.get("rationale", "")
     try:
-        return Grade(rationale=rationale if isinstance(rationale, str) else "", score=record.get("score"))
+        return Grade.model_validate(record)
     except ValueError:
         return None
 
@@ -206,8 +206,8 @@ def _field(index: int) -> str:
 
 
 def _shown(number: int, criterion: Asked) -> str:
-    lines = [f"{number}. {criterion.name}: {criterion.definition}"]
-    lines += [f"   {label}: {text}" for label, text in (("5", criterion.best), ("1", criterion.worst)) if text]
-    if criterion.reason:
-        lines.append(f"   Here: {criterion.reason}")
+    # A model wrote some of these words, after reading the query.
+    lines = [f"{number}. {one_line(criterion.name)}: {one_line(criterion.definition)}"]
+    more = (("5", criterion.best), ("1", criterion.worst), ("Here", criterion.reason))
+    lines += [f"   {label}: {one_line(text)}" for label, text in more if text]
     return "\n".join(lines)

@@ -33,6 +33,11 @@ class LexicalEncoder:
 
     Raises:
         ConfigError: If an argument is out of range.
+
+    Example:
+        >>> rows = LexicalEncoder().encode(["How do I boil an egg?", "boiling eggs", "tax on houses"])
+        >>> bool(rows[0] @ rows[1] > rows[0] @ rows[2])
+        True
     """
 
     dimensions: int = 1024

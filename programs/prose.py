@@ -44,8 +44,9 @@ class ProseAdapter(Adapter):  # type: ignore[misc]  # DSPy has no type marker
         demos: list[dict[str, Any]],
         inputs: dict[str, Any],
     ) -> list[dict[str, Any]]:
-        """Format, call and read; a base model gets the completion layout and its stop strings."""
-        return super().__call__(lm, _stopping(lm, lm_kwargs), self._laid_out(lm, signature), demos, inputs)  # type: ignore[no-any-return]
+        """Format, call and read, in the layout that the LM's type asks for."""
+        adapter, options = self._fitting(lm, lm_kwargs)
+        return Adapter.__call__(adapter, lm, options, signature, demos, inputs)  # type: ignore[no-any-return]
 
     async def acall(
         self,
@@ -56,57 +57,55 @@ class ProseAdapter(Adapter):  # type: ignore[misc]  # DSPy has no type marker
         inputs: dict[str, Any],
     ) -> list[dict[str, Any]]:
         """Do what `__call__` does, asynchronously."""
-        return await super().acall(lm, _stopping(lm, lm_kwargs), self._laid_out(lm, signature), demos, inputs)  # type: ignore[no-any-return]
+        adapter, options = self._fitting(lm, lm_kwargs)
+        return await Adapter.acall(adapter, lm, options, signature, demos, inputs)  # type: ignore[no-any-return]
 
     def format(
         self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        """Return the messages of a call.
+        """Return the messages of a chat model's call.
 
         Raises:
             ConfigError: If the signature has more than one output field.
         """
-        output = output_field(signature)
-        turns = [(_inputs(signature, demo), str(demo[output])) for demo in demos if output in demo]
-        if getattr(signature, _COMPLETION, False):
-            return [
-                {
-                    "role": "user",
-                    "content": completion_prompt(signature.instructions, turns, _inputs(signature, inputs)),
-                }
-            ]
         messages = [{"role": "system", "content": signature.instructions}]
-        for query, answer in turns:
+        for query, answer in _turns(signature, demos):
             messages += [{"role": "user", "content": query}, {"role": "assistant", "content": answer}]
         return [*messages, {"role": "user", "content": _inputs(signature, inputs)}]
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
-        """Return the whole reply as the output field, without the layout's markers.
+        """Return the whole reply, without outer blanks, as the output field.
 
         Raises:
             AdapterParseError: If nothing is left.
         """
         text = completion.strip()
-        if getattr(signature, _COMPLETION, False):
-            for stop in STOPS:
-                text = text.partition(stop)[0]
-            text = text.removeprefix(START).strip()
         if not text:
             raise AdapterParseError(
                 adapter_name="ProseAdapter", signature=signature, lm_response=completion, message="The reply is empty."
             )
         return {output_field(signature): text}
 
-    def _laid_out(self, lm: dspy.BaseLM, signature: type[dspy.Signature]) -> type[dspy.Signature]:
-        """Mark the signature of a base model's call, because `format` and `parse` are not told the LM."""
+    def _fitting(self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any]) -> tuple[Adapter, dict[str, Any]]:
         if lm.model_type != "text":
-            return signature
-        marked = signature.with_instructions(signature.instructions)
-        setattr(marked, _COMPLETION, True)
-        return marked
+            return self, lm_kwargs
+        return _CompletionAdapter(callbacks=self.callbacks), {"stop": list(STOPS), **lm_kwargs}
 
 
-_COMPLETION = "__drpo_completion__"
+class _CompletionAdapter(ProseAdapter):
+    """The layout of a base model's call."""
+
+    def format(
+        self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        prompt = completion_prompt(signature.instructions, _turns(signature, demos), _inputs(signature, inputs))
+        return [{"role": "user", "content": prompt}]
+
+    def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+        for stop in STOPS:  # a server may send them along
+            completion = completion.partition(stop)[0]
+        parsed: dict[str, Any] = super().parse(signature, completion.strip().removeprefix(START))
+        return parsed
 
 
 def completion_prompt(instruction: str, turns: list[tuple[str, str]], query: str) -> str:
@@ -144,8 +143,10 @@ def _inputs(signature: type[dspy.Signature], values: Mapping[str, Any]) -> str:
     return render_inputs({name: values[name] for name in signature.input_fields if name in values})
 
 
-def _stopping(lm: dspy.BaseLM, lm_kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {**lm_kwargs, "stop": list(STOPS)} if lm.model_type == "text" and "stop" not in lm_kwargs else lm_kwargs
+def _turns(signature: type[dspy.Signature], demos: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return (query, answer) of each demonstration that has an answer."""
+    output = output_field(signature)
+    return [(_inputs(signature, demo), str(demo[output])) for demo in demos if output in demo]
 
 
 def _unmarked(text: str) -> str:

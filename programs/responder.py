@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import dspy
+from dspy.adapters.utils import get_annotation_name
 
 from ..errors import ConfigError, ProgramFileError, ProgramStructureError
 from .encoders import Encoder
@@ -16,7 +17,8 @@ FORMAT = 1
 """Version of what a saved responder says of itself."""
 
 AdapterName = Literal["prose", "chat", "json", "xml"]
-_ABOUT = "responder"
+ABOUT = "responder"
+"""The entry of a saved state that says how to build the responder again."""
 
 
 class Responder(dspy.Module):  # type: ignore[misc]  # DSPy has no type marker
@@ -51,14 +53,14 @@ class Responder(dspy.Module):  # type: ignore[misc]  # DSPy has no type marker
     ) -> None:
         super().__init__()
         if isinstance(signature, str):
-            signature = dspy.Signature(signature, instructions or "You are a helpful assistant.")
-        elif instructions is not None:
-            signature = signature.with_instructions(instructions)
+            own: type[dspy.Signature] = dspy.Signature(signature, instructions or "You are a helpful assistant.")
+        else:
+            own = signature if instructions is None else signature.with_instructions(instructions)
         if adapter == "prose":
-            output_field(signature)
+            output_field(own)
         self.adapter = adapter
         self.respond = RetrievingPredict(
-            signature, demos=demos, k=min(2, len(demos)) if k is None else k, encoder=encoder
+            own, demos=demos, k=min(2, len(demos)) if k is None else k, encoder=encoder
         )
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
@@ -76,7 +78,7 @@ class Responder(dspy.Module):  # type: ignore[misc]  # DSPy has no type marker
         state: dict[str, Any] = super().dump_state(json_mode=json_mode)
         signature = self.respond.signature
         about = {"format": FORMAT, "adapter": self.adapter, "signature": _described(signature)}
-        return {**state, _ABOUT: about}
+        return {**state, ABOUT: about}
 
     def load_state(self, state: dict[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
         """Take over a saved state.
@@ -87,24 +89,39 @@ class Responder(dspy.Module):  # type: ignore[misc]  # DSPy has no type marker
         """
         about = read_about(state)
         mine = _described(self.respond.signature)
-        if about is None or about["signature"] != mine:
+        if about is None or {"types": {}, **about["signature"]} != mine:
             saved = about["signature"] if about else sorted(set(state) - {"metadata"})
             raise ProgramStructureError(f"the saved program is not this Responder: it has {saved!r}, expected {mine!r}")
         self.adapter = about["adapter"]
         super().load_state(
-            {key: value for key, value in state.items() if key != _ABOUT}, allow_unsafe_lm_state=allow_unsafe_lm_state
+            {key: value for key, value in state.items() if key != ABOUT}, allow_unsafe_lm_state=allow_unsafe_lm_state
         )
 
     @classmethod
     def from_state(cls, state: dict[str, Any], *, encoder: Encoder | str | None = None) -> Responder:
-        """Build a responder of the saved structure; its contents still have to be loaded."""
+        """Build a responder of the saved structure; its contents still have to be loaded.
+
+        Raises:
+            ProgramFileError: If the description in the state is of an unknown version or incomplete.
+            ProgramStructureError: If the state is not a responder's, or has field types that a file cannot bring back.
+        """
         about = read_about(state)
         if about is None:
             raise ProgramStructureError(
                 "the saved program is not a Responder; give load(..., student=...) a program of its structure"
             )
         fields = about["signature"]
-        signature = dspy.Signature(", ".join(fields["inputs"]) + " -> " + ", ".join(fields["outputs"]))
+        if fields.get("types"):
+            raise ProgramStructureError(
+                f"the saved Responder has fields of the types {fields['types']!r}; give load(..., student=...) a "
+                "Responder with its signature"
+            )
+        try:
+            signature = dspy.Signature(", ".join(fields["inputs"]) + " -> " + ", ".join(fields["outputs"]))
+            if about["adapter"] == "prose":
+                output_field(signature)
+        except (ValueError, SyntaxError) as error:
+            raise ProgramFileError(f"the saved responder cannot be built from {about!r}: {error}") from None
         return cls(signature, adapter=about["adapter"], encoder=encoder)
 
 
@@ -126,7 +143,7 @@ def read_about(state: Mapping[str, Any]) -> dict[str, Any] | None:
     Raises:
         ProgramFileError: If it is of an unknown format version or incomplete.
     """
-    about = state.get(_ABOUT)
+    about = state.get(ABOUT)
     if about is None:
         return None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
@@ -135,14 +152,21 @@ def read_about(state: Mapping[str, Any]) -> dict[str, Any] | None:
             f"the saved responder has format {version!r}, this version of drpo reads {FORMAT}; upgrade drpo-dspy"
         )
     fields = about.get("signature")
-    if (
-        about.get("adapter") not in ("prose", "chat", "json", "xml")
-        or not isinstance(fields, dict)
-        or set(fields) != {"inputs", "outputs"}
-    ):
+    sides = [fields.get(side) for side in ("inputs", "outputs")] if isinstance(fields, dict) else [None]
+    if about.get("adapter") not in get_args(AdapterName) or not all(map(_are_names, sides)):
         raise ProgramFileError(f"the saved responder is incomplete: it describes itself as {about!r}; save it again")
     return about
 
 
-def _described(signature: type[dspy.Signature]) -> dict[str, list[str]]:
-    return {"inputs": list(signature.input_fields), "outputs": list(signature.output_fields)}
+def _described(signature: type[dspy.Signature]) -> dict[str, Any]:
+    types = {name: get_annotation_name(field.annotation) for name, field in signature.fields.items()}
+    return {
+        "inputs": list(signature.input_fields),
+        "outputs": list(signature.output_fields),
+        "types": {name: said for name, said in types.items() if said != "str"},
+    }
+
+
+def _are_names(value: object) -> bool:
+    names = value if isinstance(value, list) else []
+    return bool(names) and all(isinstance(name, str) and name.isidentifier() for name in names)

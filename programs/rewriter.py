@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
 
-from .asking import fresh, json_objects, judge_side, reply_text
+from .asking import ask, fresh, json_objects, sound
 from .boundary import enclose
 from .text import normalise
 
@@ -70,20 +70,16 @@ class InstructionRewriter(dspy.Module):  # type: ignore[misc]  # DSPy has no typ
                 options["temperature"] = temperature
                 if temperature == 0:
                     options.pop("rollout_id", None)  # DSPy warns that it cannot vary a greedy reply
-            try:
-                with judge_side(lm, self.adapter):
-                    reply = self.predict(
-                        earlier_instructions="\n\n".join(enclose("instruction", text) for text in history) or "(none)",
-                        current_instruction=enclose("instruction", instruction),
-                        feedback=feedback,
-                        config=options,
-                    )
-                text = reply.new_instruction
-            except AdapterParseError as error:
-                found = [
-                    item["new_instruction"] for item in json_objects(reply_text(error)) if "new_instruction" in item
-                ]
-                text = found[-1] if found and isinstance(found[-1], str) else ""
+            reply = ask(
+                self.predict,
+                lm=lm,
+                adapter=self.adapter,
+                config=options,
+                earlier_instructions="\n\n".join(enclose("instruction", text) for text in history) or "(none)",
+                current_instruction=enclose("instruction", instruction),
+                feedback=feedback,
+            )
+            text = _read(reply) if isinstance(reply, str) else reply.new_instruction
             text = tidy(text)
             if text and normalise(text) != normalise(query):
                 return text
@@ -108,9 +104,29 @@ def rewriter_signature(rules: str) -> type[dspy.Signature]:
         ),
         "new_instruction": (str, dspy.OutputField(desc="the complete next instruction")),
     }
-    return dspy.Signature(fields, rules)
+    signature: type[dspy.Signature] = dspy.Signature(fields, rules)
+    return signature
+
+
+def _read(reply: str) -> str:
+    """Return the instruction that stands in a reply which did not parse as a whole, the last if there are several."""
+    found = [item["new_instruction"] for item in json_objects(reply) if isinstance(item.get("new_instruction"), str)]
+    return found[-1] if found else ""
 
 
 def tidy(text: str) -> str:
-    """Return a proposed instruction as it is used: line breaks written as backslash-n made real, outer blanks cut."""
-    return text.replace("\\r\\n", "\n").replace("\\n", "\n").strip()
+    r"""Return a proposed instruction as it is used, empty if nothing is left.
+
+    Line breaks that were written as backslash-n are made real; the marks of our prompt that small models copy are cut,
+    and so is a field's placeholder that stands alone.
+
+    Example:
+        >>> tidy("<<instruction 0a1b2c3d>>\nBe brief.\n<</instruction 0a1b2c3d>>"), tidy("{new_instruction}")
+        ('Be brief.', '')
+    """
+    text = _MARKS.sub("", sound(text).replace("\\r\\n", "\n").replace("\\n", "\n")).strip()
+    return "" if _PLACEHOLDER.fullmatch(text) else text
+
+
+_MARKS = re.compile(r"<<?/?\s*instruction [0-9a-f]{8}\s*>>?")
+_PLACEHOLDER = re.compile(r"\{\w*\}|[0-9a-f]{8}|none|null|n/a", re.IGNORECASE)

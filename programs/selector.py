@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Annotated, Any
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, RootModel
 
-from .asking import fresh, json_objects, judge_side, reply_text
-from .boundary import enclose
+from .asking import Written, ask, fresh, json_objects, sound
+from .boundary import enclose, one_line
 
 SELECTOR_RULES = """\
 You decide how answers to one query should be judged, before any answer exists.
@@ -25,9 +25,11 @@ The query stands between marks that carry a number. It is material to think abou
 class Choice(BaseModel):
     """One chosen criterion."""
 
-    name: str = Field(description="the criterion's name as the library writes it, or a short new one")
-    reason: str = Field(default="", description="why it matters for this query, one sentence")
-    definition: str = Field(default="", description="for a new criterion: what it asks of an answer; else empty")
+    name: Annotated[str, AfterValidator(sound)] = Field(
+        description="the criterion's name as the library writes it, or a short new one"
+    )
+    reason: Written = Field(description="why it matters for this query, one sentence")
+    definition: Written = Field(description="for a new criterion: what it asks of an answer; else empty")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class CriteriaSelector(dspy.Module):  # type: ignore[misc]  # DSPy has no type m
     def forward(
         self, *, lm: dspy.BaseLM, query: str, library: Sequence[tuple[str, str]], minimum: int, maximum: int
     ) -> Selection:
-        """Return the choice for a query; at most `maximum` criteria, possibly none.
+        """Return the choice for a query, possibly none; a reply outside of the schema may name more than `maximum`.
 
         Args:
             lm: The LM that picks.
@@ -68,33 +70,43 @@ class CriteriaSelector(dspy.Module):  # type: ignore[misc]  # DSPy has no type m
             maximum: How many it may pick at most.
         """
         predict = dspy.Predict(selector_signature(self.rules, minimum, maximum))
-        shown = "\n".join(f"- {name}: {definition}" for name, definition in library)
+        shown = "\n".join(f"- {one_line(name)}: {one_line(definition)}" for name, definition in library)
         for number in range(self.tries):
-            try:
-                with judge_side(lm, self.adapter):
-                    reply = predict(library=shown, query=enclose("query", query), config=fresh(lm, number))
-                selection = Selection(choices=tuple(reply.criteria), analysis=reply.analysis)
-            except AdapterParseError as error:
-                selection = read_selection(reply_text(error))
+            reply = ask(
+                predict,
+                lm=lm,
+                adapter=self.adapter,
+                config=fresh(lm, number),
+                library=shown,
+                query=enclose("query", query),
+            )
+            if isinstance(reply, str):
+                selection = read_selection(reply)
+            else:
+                selection = Selection(choices=tuple(reply.criteria.root), analysis=sound(reply.analysis))
             if any(choice.name.strip() for choice in selection.choices):
-                return Selection(choices=selection.choices[:maximum], analysis=selection.analysis)
+                return selection
         return Selection(choices=(), analysis="")
 
 
+@lru_cache(maxsize=16)
 def selector_signature(rules: str, minimum: int, maximum: int) -> type[dspy.Signature]:
     """Return the selector's signature for a number of criteria."""
+
+    # The numbers stand in the schema: a small model would go on listing until its tokens end. DSPy drops the bounds of
+    # an output field, but keeps those of a type.
+    class Chosen(RootModel[Annotated[list[Choice], Field(min_length=minimum, max_length=maximum)]]):
+        """The chosen criteria."""
+
     amount = f"{minimum}" if minimum == maximum else f"{minimum} to {maximum}"
     fields: dict[str, Any] = {
         "library": (str, dspy.InputField(desc="the criteria on offer")),
         "query": (str, dspy.InputField(desc="the query, between marks")),
         "analysis": (str, dspy.OutputField(desc="what the person wants and what is hard about it, in two sentences")),
-        "criteria": (
-            list[Choice],
-            # The cap stands in the schema: a small model would go on listing until its tokens end.
-            dspy.OutputField(desc=f"{amount} criteria, the most important first", max_length=maximum),
-        ),
+        "criteria": (Chosen, dspy.OutputField(desc=f"{amount} criteria, the most important first")),
     }
-    return dspy.Signature(fields, rules)
+    signature: type[dspy.Signature] = dspy.Signature(fields, rules)
+    return signature
 
 
 def read_selection(text: str) -> Selection:
@@ -107,18 +119,13 @@ def read_selection(text: str) -> Selection:
     for item in reversed(json_objects(text)):
         listed = item.get("criteria")
         if isinstance(listed, list):
-            choices = tuple(choice for choice in map(_choice, listed) if choice is not None)
-            return Selection(choices=choices, analysis=_text(item.get("analysis")))
+            choices = tuple(choice for value in listed if (choice := _choice(value)))
+            return Selection(choices=choices, analysis=sound(str(item.get("analysis") or "")))
     return Selection(choices=(), analysis="")
 
 
 def _choice(value: object) -> Choice | None:
-    if isinstance(value, str):
-        return Choice(name=value)
-    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+    try:
+        return Choice.model_validate({"name": value} if isinstance(value, str) else value)
+    except ValueError:
         return None
-    return Choice(name=value["name"], reason=_text(value.get("reason")), definition=_text(value.get("definition")))
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any, TypeAlias
+
+from pydantic import TypeAdapter
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 """A value that a saved program can hold."""
@@ -40,6 +43,16 @@ def normalise(text: str) -> str:
         'why is the sky blue?'
     """
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def canonical(name: str) -> str:
+    """Return what two spellings of one name have in common: letters and digits, without capitals.
+
+    Example:
+        >>> canonical("Critical-Thinking") == canonical("critical_thinking")
+        True
+    """
+    return re.sub(r"[\W_]+", "", name.casefold())
 
 
 def to_json(value: object) -> JSON:
@@ -85,20 +98,21 @@ def _exact(value: bool | int | float | str | None) -> bool | int | float | str |
     return value
 
 
-def _jsonable(value: object, **options: Any) -> Any:
-    from pydantic_core import PydanticSerializationError, to_jsonable_python
-
+def _jsonable(value: object) -> Any:
     try:
-        return to_jsonable_python(value, **options)
-    except (PydanticSerializationError, UnicodeDecodeError) as error:
+        return _ANYTHING.dump_python(value, mode="json")
+    except ValueError as error:
         raise ValueError(f"a {type(value).__name__}, which JSON does not hold: {error}") from None
+
+
+_ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 def _as_text(value: object) -> str:
     if isinstance(value, str):
         return value
     try:
-        plain = _jsonable(value, fallback=str, bytes_mode="base64")
-    except ValueError:
-        return str(value)  # half a surrogate pair in a list: what is sent must not be refused here
-    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+        plain = _jsonable(value)
+        return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+    except ValueError:  # what is sent must not be refused here: bytes, halves of surrogate pairs, foreign objects
+        return str(value)

@@ -76,7 +76,7 @@ def _usage(result: dict[str, Any]) -> Table:
     table = Table(title_justify="left")
     for heading in ("role", "model"):
         table.add_column(heading)
-    for heading in ("calls", "errors", "tokens", "seconds", "cost"):
+    for heading in ("calls", "errors", "cut off", "tokens", "seconds", "cost"):
         table.add_column(heading, justify="right")
     for role, calls in result["lm_calls"].items():
         cost = result["cost"][role]
@@ -85,6 +85,7 @@ def _usage(result: dict[str, Any]) -> Table:
             Text(result["models"].get(role, "-")),
             f"{calls:,}",
             f"{result['lm_errors'][role]:,}",
+            f"{result['truncated'][role]:,}",
             f"{result['tokens'][role]:,}",
             f"{result['seconds'][role]:,.1f}",
             "unknown" if cost is None else f"${cost:.4f}",

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import cached_property
+from contextlib import contextmanager
+from functools import cached_property, partial
 from typing import Any
 
 import dspy
+from dspy.clients._http import retry_after_seconds
 from dspy.clients.engines.litellm_errors import litellm_errors
 from dspy.clients.lm15_boundary import request_kwargs, response_value
 from dspy.lm15 import Request, Response, response_to_events
@@ -60,9 +62,9 @@ class LiteLLMEngine:
 
     def complete(self, request: Request) -> Response:
         """Send one request and return its reply; LiteLLM's errors become DSPy's."""
-        with litellm_errors(model=request.model):
+        with litellm_errors(model=request.model), _waiting_as_told():
             raw = self._send(**self._arguments(request))
-        return response_value(raw, self.settings.model_type, request)
+        return response_value(raw, "chat", request)
 
     def stream(self, request: Request) -> Iterator[Any]:
         """Yield the finished reply as one stream, for callers of `dspy.streamify`."""
@@ -93,45 +95,38 @@ class LiteLLMEngine:
         return cls(LMSettings(**state["settings"]))
 
     def _arguments(self, request: Request) -> dict[str, Any]:
-        arguments = request_kwargs(request, "chat")
+        arguments: dict[str, Any] = request_kwargs(request, "chat")
         if self.settings.model_type == "text":
-            # The prose adapter sends a base model one message that is the whole prompt.
-            messages = arguments.pop("messages")
-            arguments["prompt"] = "\n\n".join(message["content"] for message in messages)
+            # The prose adapter sends a base model one message that is the whole prompt; LiteLLM passes it on as it is.
+            prompt = "\n\n".join(message["content"] for message in arguments["messages"])
+            arguments["messages"] = [{"role": "user", "content": prompt}]
             arguments["max_tokens"] = arguments.pop("max_completion_tokens", None)
             arguments.pop("response_format", None)
         return arguments
 
     @cached_property
     def _send(self) -> Any:
-        litellm = _litellm()
-        text = self.settings.model_type == "text"
-        model = _text_model(self.settings.model) if text else self.settings.model
-        bases = self.settings.api_base
-        if isinstance(bases, tuple) and len(bases) > 1:
-            router = litellm.Router(
-                model_list=[
-                    {
-                        "model_name": self.settings.model,
-                        "litellm_params": {"model": model, "api_base": base, **self._options},
-                    }
-                    for base in bases
-                ],
-                num_retries=self.settings.num_retries,
-                retry_policy=_retry_policy(self.settings.num_retries),
-                routing_strategy="least-busy",
-                allowed_fails=1,
-                cooldown_time=10,
-            )
-            send, fixed = (router.text_completion if text else router.completion), {"model": self.settings.model}
-        else:
-            send = litellm.text_completion if text else litellm.completion
-            fixed = {"model": model, "num_retries": 0, **self._options}
+        litellm, settings, options = _litellm(), self.settings, dict(self._options)
+        model = settings.model
+        bases = (settings.api_base,) if isinstance(settings.api_base, str) else settings.api_base or ()
+        if settings.model_type == "text":
+            model = _text_model(model)
             if bases:
-                fixed["api_base"] = bases if isinstance(bases, str) else bases[0]
-        if text and "api_key" not in self._options and bases:
-            fixed["api_key"] = "none"  # the OpenAI client insists on one; a local server ignores it
-        return lambda **arguments: send(**{**fixed, **arguments})
+                options.setdefault("api_key", "none")  # the OpenAI client insists on one; a local server ignores it
+        endpoints = [{**options, "model": model, "api_base": base} for base in bases] or [{**options, "model": model}]
+        if len(endpoints) == 1:
+            return partial(litellm.completion, **endpoints[0], num_retries=0)
+        # An endpoint is left alone for a while after its second failure, so these are enough to reach every other one.
+        tries = 2 * (len(endpoints) - 1)
+        router = litellm.Router(
+            model_list=[{"model_name": settings.model, "litellm_params": endpoint} for endpoint in endpoints],
+            num_retries=tries,
+            retry_policy=_retry_policy(tries),
+            routing_strategy="least-busy",
+            allowed_fails=1,
+            cooldown_time=10,
+        )
+        return partial(router.completion, model=settings.model)
 
 
 def build_lm(settings: LMSettings) -> dspy.LM:
@@ -148,14 +143,13 @@ def build_lm(settings: LMSettings) -> dspy.LM:
         'hosted_vllm/smollm2'
     """
     sampling = {"top_p": settings.top_p, "seed": settings.seed}
-    several = isinstance(settings.api_base, tuple) and len(settings.api_base) > 1
     return dspy.LM(
         settings.model,
         model_type=settings.model_type,
         temperature=settings.temperature,
         max_tokens=settings.max_tokens,
         cache=settings.cache,
-        num_retries=0 if several else settings.num_retries,  # the Router retries itself, on another endpoint
+        num_retries=settings.num_retries,  # with waits; the Router goes on to another endpoint at once
         engine=LiteLLMEngine(settings),
         **{name: value for name, value in sampling.items() if value is not None},
     )
@@ -183,6 +177,18 @@ def _retry_policy(times: int) -> Any:
         RateLimitErrorRetries=times,
         InternalServerErrorRetries=times,
     )
+
+
+@contextmanager
+def _waiting_as_told() -> Iterator[None]:
+    """Give an error the seconds to wait where DSPy, which does the waiting, looks for them."""
+    try:
+        yield
+    except Exception as error:
+        told = (getattr(error, "litellm_response_headers", None) or {}).get("retry-after")
+        # The second: the Router's, when every endpoint is left alone for a while.
+        error.retry_after = retry_after_seconds(told) or getattr(error, "cooldown_time", None)  # type: ignore[attr-defined]
+        raise
 
 
 def _litellm() -> Any:

@@ -52,6 +52,8 @@ class Usage:
     """Requests that failed."""
     replayed: int = 0
     """Replies taken from the record of an earlier run instead of sending the request."""
+    truncated: int = 0
+    """Replies that ended at the token limit."""
     prompt_tokens: int = 0
     """Tokens read, as the server counts them."""
     completion_tokens: int = 0
@@ -132,6 +134,7 @@ class Meter:
                 role,
                 calls=int(replayed),
                 replayed=int(replayed),
+                truncated=int(call.response.finish_reason == "length"),
                 prompt_tokens=used.input_tokens or 0,
                 completion_tokens=used.output_tokens or 0,
                 seconds=call.seconds,
@@ -171,7 +174,8 @@ class MeteredEngine:
 
     def __getattr__(self, name: str) -> Any:
         # What the endpoint can do (`supports_response_schema`, ...) is the real engine's to say.
-        if name.startswith("_"):
+        # `complete_legacy` is a second door beside this one.
+        if name.startswith("_") or name == "complete_legacy":
             raise AttributeError(name)
         return getattr(self._inner, name)
 
@@ -293,10 +297,10 @@ def as_lm(value: dspy.BaseLM | str | None, *, name: str) -> dspy.BaseLM | None:
 def metered(lm: dspy.BaseLM, *, role: Role, meter: Meter, record: CallRecord | None = None) -> dspy.LM:
     """Return a copy of an LM whose every request is counted and recorded under a role; the LM itself is untouched."""
     through: Callable[[Any], MeteredEngine] = lambda inner: MeteredEngine(inner, role=role, meter=meter, record=record)  # noqa: E731
-    if not isinstance(lm, dspy.LM):
-        return dspy.LM(
-            lm.model, engine=through(_ThroughLM(lm)), cache=False, num_retries=0, callbacks=lm.callbacks, **lm.kwargs
-        )
+    if not isinstance(lm, dspy.LM) or type(lm).forward is not dspy.LM.forward:  # a class of the user's, which we ask
+        sampling = {key: value for key, value in lm.kwargs.items() if key not in CLIENT_KEYS}
+        engine = through(_ThroughLM(lm))
+        return dspy.LM(lm.model, engine=engine, cache=False, num_retries=0, callbacks=lm.callbacks, **sampling)
     if not isinstance(lm.engine, str):
         return lm.copy(engine=through(lm.engine), async_engine=None)
     if lm.engine == "lm15" or lm.model_type == "responses" or lm._providers:

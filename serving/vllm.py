@@ -28,8 +28,8 @@ from .vllm_failures import clean_text, explain_failure
 from .vllm_metrics import parse_metrics, prefix_cache_hit_rate
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
-STOP_SECONDS = 12.0
-"""How long a server may take to end on request before it is killed; vLLM needs about 2."""
+STOP_SECONDS = 5.0
+"""How long a server may take to end on request before it is killed; vLLM needs 2, and ignores it while starting."""
 PROGRESS_SECONDS = 5.0
 """How often a starting server is reported."""
 _POLL_SECONDS = 0.2

@@ -15,6 +15,7 @@ from ..errors import ConfigError, MissingDependencyError, ServerError
 from .settings import ServerSettings
 
 LAUNCHER = Path(__file__).with_name("vllm_launcher.py")
+_FEW_CORES = 8
 
 # An empty entry of the search path is the working directory, which says nothing about the environment.
 _ASK_FOR_VLLM = """
@@ -73,6 +74,11 @@ def server_environment(settings: ServerSettings, base: Mapping[str, str] | None 
     # Compilers that vLLM calls (ninja) lie beside the interpreter, in an environment that nobody activated.
     result["PATH"] = os.pathsep.join(filter(None, [str(server_python(settings).parent), result.get("PATH")]))
     result |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1"}
+    cores = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
+    if 0 < len(cores) <= _FEW_CORES:
+        # Only the CPU build reads this. By itself it keeps a core free for HTTP, which is half of a two-core machine;
+        # on a large machine its own choice, by NUMA node, is the better one.
+        result.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(map(str, cores)))
     if settings.cuda_visible_devices is not None:
         result["CUDA_VISIBLE_DEVICES"] = settings.cuda_visible_devices
     return result | settings.environment

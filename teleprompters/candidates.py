@@ -5,9 +5,29 @@ from __future__ import annotations
 import dspy
 
 from ..errors import ConfigError
+from ..programs.replacing import copied, replace_predictors
+from ..programs.retrieval import RetrievingPredict, retrieving
 
 Candidate = tuple[tuple[str, str], ...]
 """(predictor name, instruction) of every predictor, in the program's order."""
+
+
+def base_of(student: dspy.Module, *, k: int | None) -> dspy.Module:
+    """Return a copy of the student to optimize, without what an earlier run left on it.
+
+    Args:
+        student: Any program.
+        k: How many of its demonstrations each predictor that has any is shown per query. None: as the student has it.
+    """
+
+    def replace(name: str, predictor: dspy.Predict) -> dspy.Predict:
+        own = (isinstance(predictor, RetrievingPredict) and predictor.pool) or predictor.demos
+        return retrieving(predictor, k=k) if own and k is not None else predictor
+
+    base = replace_predictors(student, replace)
+    for name in ("candidate_programs", "drpo_result"):  # every copy would carry them along
+        vars(base).pop(name, None)
+    return base
 
 
 def candidate_of(program: dspy.Module) -> Candidate:
@@ -35,8 +55,8 @@ def instruct(program: dspy.Module, candidate: Candidate) -> dspy.Module:
 
     The signature classes are replaced, never changed: copies share them with the student.
     """
-    copied = program.deepcopy()
+    result = copied(program)
     instructions = dict(candidate)
-    for name, predictor in copied.named_predictors():
+    for name, predictor in result.named_predictors():
         predictor.signature = predictor.signature.with_instructions(instructions[name])
-    return copied
+    return result

@@ -27,23 +27,22 @@ from typing import Any, Literal
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from ..errors import BudgetExceededError, ConfigError
+from ..errors import BudgetExceededError, ConfigError, JudgeError
 from ..metrics.judgement import to_unit
+from ..metrics.ledger import Entry, Source
 from ..metrics.reward import DynamicReward, query_of
 from ..metrics.statistics import mean_reward, paired_difference
-from ..programs.replacing import replace_predictors
-from ..programs.retrieval import RetrievingPredict, retrieving
 from ..programs.rewriter import InstructionRewriter
-from .beam import Evaluation, Level, beam_search
-from .candidates import Candidate, candidate_of, instruct
-from .evaluation import EASY, Evaluator, Judged, Metric
+from .beam import Evaluation, Level, Node, beam_search
+from .candidates import Candidate, base_of, candidate_of, instruct
+from .evaluation import EASY, Evaluator, Metric
 from .pool import TaskPool
 from .presets import check_number, search_settings
 from .progress import Progress
 from .proposal import Proposals, Proposer, check_proposer
 from .result import Comparison, result_data, versions
 from .roles import RunLMs, resolve_lms
-from .run_directory import RunDirectory
+from .run_directory import RunDirectory, saved_state
 from .trace import trace_data, trace_markdown
 
 
@@ -177,7 +176,7 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
         _check_examples(trainset, name="trainset")
         _check_examples(valset or (), name="valset", empty=True)
         search, seed = self._search_settings(), self.seed if seed is None else seed
-        base = student.deepcopy() if self.k is None else _retrieving(student, self.k)
+        base = base_of(student, k=self.k)
         root = candidate_of(base)
         progress = Progress(self.display_progress)
         with ExitStack() as stack:
@@ -210,10 +209,13 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
                     run.certain = level.depth
                     progress.level(level, lms.meter)
                     _save_trace(directory, levels)
+                evaluator.check()
+                proposals.check()
                 comparison = run.compare(root, levels[-1].best.candidate, valset, seed=seed) if valset else None
             except BudgetExceededError as error:
                 if not levels:
                     raise
+                evaluator.check()
                 progress.say(f"stopped: {error}; the best program so far is returned")
                 comparison = None
             best = levels[-1].best
@@ -261,7 +263,7 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
                 "criteria": [criterion.name for criterion in reward.library], "dynamic": reward.dynamic,
                 "min_criteria": reward.min_criteria, "max_criteria": reward.max_criteria,
             },
-            "student": {"class": type(base).__name__, "instructions": dict(root), "state": _digest(base.dump_state())},
+            "student": {"class": type(base).__name__, "instructions": dict(root), "state": _digest(saved_state(base))},
             "data": {
                 "num_train": len(trainset), "train": _digest([query_of(example) for example in trainset]),
                 "num_val": len(valset), "val": _digest([query_of(example) for example in valset]),
@@ -299,6 +301,7 @@ class _Run:
         self._fetched = max(self._fetched, certain)
         tasks: list[Any] = [(instruct(self._program, candidate), example) for candidate in candidates]
         done = self._pool.map(f"level {number} judge", self._judge_or_fetch, [*tasks, *ahead])
+        _check_criteria(done[len(candidates) :])
         return [
             Evaluation(judged.reward, easy=judged.reward is not None and judged.reward > EASY, detail=judged)
             for judged in done[: len(candidates)]
@@ -315,23 +318,21 @@ class _Run:
         first, second = rewards[: len(valset)], rewards[-len(valset) :]
         return Comparison(mean_reward(first), mean_reward(second), paired_difference(first, second, seed=seed))
 
-    def _judge_or_fetch(self, task: Any) -> Judged | None:
+    def _judge_or_fetch(self, task: Any) -> Any:
         if isinstance(task, dspy.Example):
             assert self._reward is not None
-            self._reward.criteria_of(task)
-            return None
+            return self._reward.criteria_of(task)
         program, example = task
         return self._evaluator(program, example)
 
 
-def _retrieving(student: dspy.Module, k: int) -> dspy.Module:
-    """Return a copy of the student whose predictors with demonstrations are shown the `k` nearest of them."""
-
-    def replace(name: str, predictor: dspy.Predict) -> dspy.Predict:
-        own = predictor.pool if isinstance(predictor, RetrievingPredict) else predictor.demos
-        return retrieving(predictor, k=k) if own else predictor
-
-    return replace_predictors(student, replace)
+def _check_criteria(fetched: Sequence[Entry]) -> None:
+    """Raise if the criteria LM refused each of several queries: then it is no matter of the queries."""
+    refused = [entry.analysis for entry in fetched if entry.source is Source.FALLBACK and entry.analysis]
+    if len(fetched) > 1 and len(refused) == len(fetched):
+        raise JudgeError(
+            f"the criteria LM refused all {len(refused)} queries, the last with: {refused[-1]}; check criteria_lm"
+        )
 
 
 def _check_examples(examples: Sequence[dspy.Example], *, name: str, empty: bool = False) -> None:
@@ -353,7 +354,9 @@ def _save_trace(directory: RunDirectory | None, levels: Sequence[Level[Candidate
 
 def _candidate_programs(base: dspy.Module, levels: Sequence[Level[Candidate]]) -> list[dict[str, Any]]:
     """Return the distinct candidates of the last beam, best first, as DSPy's optimizers do."""
-    distinct = {node.candidate: node for node in reversed(levels[-1].beam)}
+    distinct: dict[Candidate, Node[Candidate]] = {}
+    for node in levels[-1].beam:  # ties stay in the beam's order, so the first is the program that is returned
+        distinct.setdefault(node.candidate, node)
     ranked = sorted(distinct.values(), key=lambda node: node.value, reverse=True)
     return [
         {

@@ -2,10 +2,13 @@
 
 What can go wrong is told apart, because each means something else:
 
-* an LM outage (authentication, network, server, rate limit after all retries) raises: it is nobody's score;
+* an LM outage (authentication, network, server, unknown model, rate limit after all retries) raises: it is nobody's
+  score, also where the program dresses it up as an error of its own;
 * a failure of the program on this query (a reply that does not parse, a bug, a prompt too long) is the lowest reward,
   counted, and raised once `max_errors` are reached;
 * a judgement that fails is *missing*: no reward, counted, and an error once most judgements are.
+
+A run in which nothing was ever answered, or nothing ever judged, has no best program: `check` raises.
 """
 
 from __future__ import annotations
@@ -16,12 +19,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import ContextWindowExceededError, LMError, LMInvalidRequestError
+from dspy.utils.exceptions import LMError
 
 from ..errors import BudgetExceededError, ConfigError, DRPOError, JudgeError, ProgramFailureError
 from ..metrics.judgement import Feedback, Score, from_unit
 from ..metrics.reward import DynamicReward, answer_of, query_of
 from ..programs.boundary import enclose
+from ..programs.outages import outage_in
 
 LOWEST, EASY = 1.0, 4.5
 """The reward of a failed program, and the one above which a query is too easy to learn from (algorithm, section 2.2)."""
@@ -68,6 +72,8 @@ class Evaluator:
         """How many of them came back without any score."""
         self.program_errors = 0
         """How often the program failed."""
+        self._last_error: Exception | None = None
+        self._last_missing = ""
 
     def __call__(self, program: dspy.Module, example: dspy.Example) -> Judged:
         """Return one judged answer.
@@ -87,13 +93,30 @@ class Evaluator:
         try:
             judged = self._judged(query, answer, example, prediction)
         except Exception as error:
-            if _is_outage(error) or isinstance(error, (ConfigError, BudgetExceededError)):
+            _raise_outage(error)
+            if isinstance(error, (ConfigError, BudgetExceededError)):
                 raise
             judged = Judged(query, answer, None, None, error=f"{type(error).__name__}: {error}")
             if not isinstance(error, (DRPOError, LMError)):
                 self._count_error(error)  # a metric of the user's that is broken
         self._count_judgement(judged)
         return judged
+
+    def check(self) -> None:
+        """Raise if nothing at all was answered or judged, however few the failures were.
+
+        Raises:
+            ProgramFailureError: If the program never answered; its cause is the last failure.
+            JudgeError: If no judgement had a readable score.
+        """
+        if self._last_error is not None and not self.judgements:
+            error = self._last_error
+            raise ProgramFailureError(
+                f"the program failed on every query, {self.program_errors} times; the last failure was "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if self.judgements and self.missing_judgements == self.judgements:
+            raise self._judge_error()
 
     def _judged(self, query: str, answer: str, example: dspy.Example, prediction: dspy.Prediction) -> Judged:
         if isinstance(self._metric, DynamicReward):
@@ -110,7 +133,8 @@ class Evaluator:
         return Judged(query, answer, from_unit(score), Feedback(text, score, named), rows)
 
     def _failed(self, query: str, error: Exception) -> Judged:
-        if _is_outage(error) or isinstance(error, BudgetExceededError):
+        _raise_outage(error)
+        if isinstance(error, BudgetExceededError):
             raise error
         self._count_error(error)
         said = f"{type(error).__name__}: {error}"
@@ -120,6 +144,7 @@ class Evaluator:
     def _count_error(self, error: Exception) -> None:
         with self._lock:
             self.program_errors += 1
+            self._last_error = error
             last = self.program_errors >= self._max_errors
         if last:
             if self._max_errors == 1:
@@ -133,18 +158,22 @@ class Evaluator:
         with self._lock:
             self.judgements += 1
             self.missing_judgements += judged.reward is None
+            self._last_missing = judged.error if judged.reward is None else self._last_missing
             lost = self.missing_judgements >= self._max_errors and 2 * self.missing_judgements > self.judgements
         if lost:
-            raise JudgeError(
-                f"{self.missing_judgements} of {self.judgements} judgements have no readable score, the last because of: "
-                f"{judged.error or 'an unreadable reply'}; check the judge LM, or set structured_output: true for it"
-            )
+            raise self._judge_error()
+
+    def _judge_error(self) -> JudgeError:
+        return JudgeError(
+            f"{self.missing_judgements} of {self.judgements} judgements have no readable score, the last because of: "
+            f"{self._last_missing or 'an unreadable reply'}; check the judge LM, or set structured_output: true for it"
+        )
 
 
-def _is_outage(error: Exception) -> bool:
-    """Tell whether the service failed, rather than this one request."""
-    about_request = (ContextWindowExceededError, LMInvalidRequestError)
-    return isinstance(error, LMError) and not isinstance(error, about_request)
+def _raise_outage(error: Exception) -> None:
+    outage = outage_in(error)
+    if outage is not None:
+        raise outage from None  # it may stand in the chain of `error` already
 
 
 def _score_of(value: Any) -> tuple[float, str]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
-from dspy.utils.exceptions import ContextWindowExceededError, LMInvalidRequestError
+from dspy.utils.exceptions import LMError
 
 from ..errors import ConfigError
 from ..metrics.judgement import Feedback, to_unit
+from ..programs.outages import is_refusal
 from ..programs.rewriter import InstructionRewriter
 from ..serving.roles import sample
 from .beam import Node
@@ -68,7 +69,9 @@ class Proposals:
         self.requests = 0
         """How many nodes were rewritten."""
         self.unusable = 0
-        """How many proposals were empty, unreadable, or a copy of the query."""
+        """How many proposals were refused, empty, unreadable, or a copy of the query."""
+        self._usable = 0
+        self._refusal: LMError | None = None
 
     def __call__(self, nodes: Sequence[Node[Candidate]]) -> list[list[Candidate]]:
         """Return up to `n_actions` candidates per node, in the order they were asked for."""
@@ -87,6 +90,15 @@ class Proposals:
             [replaced(node.candidate, name, text) for text in some if text is not None]
             for node, some in zip(nodes, per_node, strict=True)
         ]
+
+    def check(self) -> None:
+        """Raise if the LM refused requests and never gave a usable proposal.
+
+        Raises:
+            LMError: What the LM said last.
+        """
+        if self._refusal is not None and not self._usable:
+            raise self._refusal
 
     def _task(self, node: Node[Candidate], name: str, number: int) -> _Task:
         judged: Judged = node.evaluation.detail
@@ -112,9 +124,11 @@ class Proposals:
                     number=task.number,
                     temperature=self._temperature,
                 )
-        except (ContextWindowExceededError, LMInvalidRequestError):
-            text = None  # this one prompt was too long or refused; other nodes may still be rewritten
-        self._count(text is None)
+        except LMError as error:
+            if not is_refusal(error):
+                raise
+            text, self._refusal = None, error  # this one prompt was refused; other nodes may still be rewritten
+        self._count(usable=text is not None, unusable=text is None)
         return text
 
     def _own(self, task: _Task) -> list[str | None]:
@@ -124,11 +138,13 @@ class Proposals:
             raise ConfigError(f"proposer returned {given!r}: give a list of strings")
         texts: list[str | None] = [text if text.strip() else None for text in list(given)[: self._n_actions]]
         texts += [None] * (self._n_actions - len(texts))
-        self._count(texts.count(None))
+        unusable = texts.count(None)
+        self._count(usable=len(texts) - unusable, unusable=unusable)
         return texts
 
-    def _count(self, unusable: int) -> None:
+    def _count(self, *, usable: int, unusable: int) -> None:
         with self._lock:
+            self._usable += usable
             self.unusable += unusable
 
 

@@ -75,6 +75,7 @@ def result_data(
         "num_val": num_val,
         "lm_calls": _by_role(meter, "calls"),
         "lm_errors": _by_role(meter, "errors"),
+        "truncated": _by_role(meter, "truncated"),
         "tokens": _by_role(meter, "tokens"),
         "seconds": {role: round(seconds, 3) for role, seconds in _by_role(meter, "seconds").items()},
         "cost": _by_role(meter, "cost"),

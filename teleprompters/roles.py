@@ -10,6 +10,7 @@ import dspy
 
 from ..errors import ConfigError
 from ..metrics.reward import DynamicReward, default_judge
+from ..programs.replacing import copied
 from ..serving.roles import CallRecord, Meter, Role, as_lm, metered
 
 _SECRET = re.compile(r"key|token$|secret|password|auth|header|base", re.IGNORECASE)
@@ -48,11 +49,11 @@ class RunLMs:
     def working(self, program: dspy.Module) -> dspy.Module:
         """Return a copy of a program for the run: predictors with an LM of their own have it counted as the task's."""
         own = {name: predictor.lm for name, predictor in program.named_sub_modules(dspy.Predict)}
-        copied = program.deepcopy()
-        for name, predictor in copied.named_sub_modules(dspy.Predict):
+        result = copied(program)
+        for name, predictor in result.named_sub_modules(dspy.Predict):
             if own[name] is not None:
                 predictor.lm = metered(own[name], role=Role.TASK, meter=self.meter, record=self.record)
-        return copied
+        return result
 
     @property
     def models(self) -> dict[str, str]:

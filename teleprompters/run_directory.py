@@ -17,7 +17,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..errors import RunDirectoryError
+import dspy
+import orjson
+
+from ..errors import ConfigError, RunDirectoryError
 from .record import CallLog
 
 _VERSIONED = frozenset({"versions"})
@@ -105,6 +108,21 @@ class RunDirectory:
         elif (self.path / "calls.jsonl").exists():
             raise RunDirectoryError(f"log_dir={str(self.path)!r} holds calls but no config.json; choose another folder")
         self.write_json("config.json", config)
+
+
+def saved_state(program: dspy.Module) -> Any:
+    """Return what `program.json` will hold of a program.
+
+    Raises:
+        ConfigError: If it cannot be saved, which must not show only when everything has been paid for.
+    """
+    try:
+        return orjson.loads(orjson.dumps(program.dump_state()))
+    except Exception as error:
+        raise ConfigError(
+            f"log_dir: the student cannot be saved as JSON ({type(error).__name__}: {error}); change what is named "
+            "there, or leave log_dir=None"
+        ) from error
 
 
 def _short(before: Any, now: Any) -> str:

@@ -127,10 +127,12 @@ def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> 
 # --- what an import costs ---
 
 
-def test_importing_drpo_loads_nothing_heavy() -> None:
-    """Heavy packages are imported where they are used: `import drpo` costs little more than `import dspy`."""
-    loaded = set(json.loads(python("import drpo, json, sys; print(json.dumps(sorted(sys.modules)))")))
+@pytest.mark.parametrize("statement", ["import drpo", "from drpo import *"])
+def test_importing_drpo_loads_nothing_heavy(statement: str) -> None:
+    """Heavy packages are imported where they are used: drpo, whole, costs little more to import than dspy."""
+    loaded = set(json.loads(python(f"{statement}; import json, sys; print(json.dumps(sorted(sys.modules)))")))
     assert "drpo" in loaded
+    assert ("drpo.teleprompters.drpo" in loaded) == statement.endswith("*")
     assert loaded & HEAVY == set()
 
 
@@ -204,6 +206,11 @@ def test_the_lock_is_of_this_pyproject(project: dict[str, Any], lock: dict[str, 
 
 # --- who may import whom ---
 
+# The import names that differ from the names of their packages.
+PACKAGE_OF = {"faiss": "faiss-cpu", "pydantic_core": "pydantic", "yaml": "pyyaml"}
+# Scripts that run in the model server's environment, which has its own lock.
+RUN_ELSEWHERE = {"serving/gguf_to_hf.py", "serving/vllm_launcher.py"}
+
 
 def imports(path: Path) -> Iterator[tuple[int, str, int]]:
     """Every import of a file, inside functions too: (dots, module, line)."""
@@ -240,6 +247,21 @@ def test_nothing_imports_upwards() -> None:
             room, other = inside[0], target[0]
             if other != room and other not in MAY_IMPORT[room]:
                 wrong.append(f"{path.relative_to(ROOT)}:{line}: {room} imports {other}")
+    assert wrong == []
+
+
+def test_what_is_imported_is_declared(project: dict[str, Any]) -> None:
+    """A package that some dependency happens to bring today may be gone tomorrow."""
+    groups = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]
+    declared = {re.split(r"[^A-Za-z0-9._-]", line)[0].lower() for line in itertools.chain.from_iterable(groups)}
+    wrong = []
+    for path in [*ROOT.glob("*.py"), *room_files()]:
+        for dots, module, line in imports(path):
+            top = module.partition(".")[0]
+            package = PACKAGE_OF.get(top, top).replace("_", "-")
+            known = dots or top == "drpo" or top in sys.stdlib_module_names or package in declared
+            if not known and path.relative_to(ROOT).as_posix() not in RUN_ELSEWHERE:
+                wrong.append(f"{path.relative_to(ROOT)}:{line}: {top}")
     assert wrong == []
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from drpo.configs.redaction import HIDDEN
 from drpo.configs.settings import CriterionSettings, load_settings, preset_names, settings_schema
@@ -74,6 +75,13 @@ class TestPresets:
         server = load_settings("smollm2").serve["smollm2"]
         assert server.python == tmp_path / ".venv-vllm/bin/python"
         assert server.model == str(tmp_path / ".models/SmolLM2-135M-Instruct")
+
+    def test_a_file_may_be_called_like_a_preset(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "paper").write_text(MINIMAL, encoding="utf-8")
+        assert load_settings("./paper").n_actions is None
+        assert load_settings(Path("paper")).n_actions is None
+        assert load_settings("paper").n_actions == 3
 
     def test_presets_fit_the_house(self):
         for name in preset_names():
@@ -351,12 +359,12 @@ class TestRefusals:
             return
         assert json.loads(json.dumps(read, allow_nan=False)) == read
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=50, deadline=None)
     @given(
         st.dictionaries(st.text(max_size=8), st.recursive(st.none() | st.integers() | st.text(max_size=5), st.lists))
     )
     def test_no_mapping_raises_anything_but_a_config_error(self, tmp_path_factory, mapping):
-        path = tmp_path_factory.mktemp("fuzz") / "run.yaml"
+        path = tmp_path_factory.getbasetemp() / "fuzz.yaml"
         path.write_text(yaml.safe_dump(mapping, allow_unicode=True), encoding="utf-8")
         with pytest.raises(ConfigError):  # none of them has lms.task
             load_settings(path)

@@ -1,0 +1,519 @@
+"""The optimizer contract, items 31 to 38: what is DRPO's own: resuming, caps, counts, retrieval, judgements."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dspy
+import numpy as np
+import pytest
+from contract_programs import ADAPTERS, KILLS, Hops, Mixed, World, dressed, examples, killed_run
+from dspy import lm15
+from dspy.utils.callback import BaseCallback
+from dspy.utils.exceptions import LMError
+
+from drpo import DynamicReward, Responder, load
+from drpo.errors import BudgetExceededError, JudgeError, ProgramFileError, ProgramStructureError
+from drpo.programs.retrieval import RetrievingPredict
+from drpo.serving.scripted import Prompt, ScriptedEngine, scripted_lm
+
+ROLES = ("task", "judge", "criteria", "prompt")
+
+
+def figures(program: dspy.Module) -> dict[str, Any]:
+    """Return a result's record apart from how long it took."""
+    return {key: value for key, value in program.drpo_result.items() if key != "seconds"}
+
+
+# --- 31: kill and resume --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directories of runs that were killed in their middle, in a process of their own."""
+    folder = tmp_path_factory.mktemp("killed")
+    import contract_programs
+
+    environment = {**os.environ, "PYTHONPATH": str(Path(contract_programs.__file__).parent)}
+    subprocess.run([sys.executable, contract_programs.__file__, str(folder)], env=environment, check=True, timeout=120)
+    return folder
+
+
+@pytest.fixture
+def straight(adapter: dspy.Adapter, tmp_path_factory: pytest.TempPathFactory) -> Straight:
+    """The run that was never stopped, made once under each adapter."""
+    if type(adapter) not in _STRAIGHT:
+        world, folder = World(structured_output=True), tmp_path_factory.mktemp("straight")
+        program = killed_run(world, folder)
+        _STRAIGHT[type(adapter)] = Straight(world.num_calls, folder, figures(program), world.rendered(program))
+    return _STRAIGHT[type(adapter)]
+
+
+@dataclass(frozen=True)
+class Straight:
+    num_calls: int
+    folder: Path
+    figures: dict[str, Any]
+    rendered: Any
+
+
+_STRAIGHT: dict[type, Straight] = {}
+
+
+@pytest.mark.parametrize("calls", KILLS)
+def test_31_killed_and_resumed(calls: int, adapter: dspy.Adapter, killed: Path, straight: Straight) -> None:
+    """Item 31: after `kill -9` and a second start everything is as if the run had never stopped, and no reply on
+    record was asked for again.
+    """
+    name = next(name for name, kind in ADAPTERS.items() if type(adapter) is kind)
+    folder = killed / f"{name}-{calls}"
+    lines = (folder / "calls.jsonl").read_bytes().split(b"\n")
+    on_record = [json.loads(line)["key"] for line in lines[:-1]]
+    assert len(on_record) >= calls
+    assert not (folder / "result.json").exists(), "it was killed too late"
+
+    resumed = World(structured_output=True)
+    program = killed_run(resumed, folder)
+
+    assert resumed.num_calls == straight.num_calls - len(on_record)
+    keys = [json.loads(line)["key"] for line in (folder / "calls.jsonl").read_text().splitlines()]
+    assert keys[: len(on_record)] == on_record
+    assert len(set(keys)) == len(keys) == straight.num_calls
+    for file in ("program.json", "ledger.json", "trace.json", "trace.md", "config.json"):
+        assert (folder / file).read_text() == (straight.folder / file).read_text(), file
+    results = [json.loads((run / "result.json").read_text()) for run in (folder, straight.folder)]
+    for result in results:
+        assert set(result.pop("seconds")) == set(ROLES)
+    assert results[0] == results[1]
+    assert figures(program) == straight.figures
+    assert resumed.rendered(program) == straight.rendered
+
+
+def test_31_resuming_a_finished_run_asks_nothing(adapter: dspy.Adapter, straight: Straight) -> None:
+    """Item 31: a run that was finished is given again without a single call."""
+    world = World(structured_output=True)
+    assert figures(killed_run(world, straight.folder)) == straight.figures
+    assert world.num_calls == 0
+
+
+def test_31_an_outage_is_resumed(adapter: dspy.Adapter, straight: Straight, tmp_path: Path) -> None:
+    """Item 31: so is a run that an outage ended, with another number of threads too; each reply is paid for once."""
+    left = [17]
+
+    def dies(role: str, prompt: Prompt) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise lm15.ServerError("gone", status=503)
+
+    failing, resumed = World(before=dies, structured_output=True), World(structured_output=True)
+    with pytest.raises(LMError, match="gone"):
+        killed_run(failing, tmp_path / "run", num_threads=7)
+    on_record = len((tmp_path / "run" / "calls.jsonl").read_text().splitlines())
+    assert on_record == 17
+    program = killed_run(resumed, tmp_path / "run", num_threads=2)
+    assert resumed.num_calls == straight.num_calls - on_record
+    assert figures(program) == straight.figures
+
+
+# --- 32: caps -------------------------------------------------------------------------------------
+
+
+def capped(world: World, **options: Any) -> dspy.Module | None:
+    """Return the program of a capped run, None if the cap did not even allow the first judgement."""
+    try:
+        return world.optimizer(**options).compile(
+            dspy.Predict("question -> answer"), trainset=examples(4), valset=examples(6)[4:]
+        )
+    except BudgetExceededError:
+        return None
+
+
+def test_32_calls_are_never_exceeded(adapter: dspy.Adapter) -> None:
+    """Item 32: over all budgets no engine sees one call more, at any number of threads; a full one changes nothing."""
+    free = World()
+    program = capped(free)
+    for budget in (1, 2, 3, 7, 12, 20, free.num_calls - 1, free.num_calls, free.num_calls + 1):
+        world = World()
+        found = capped(world, max_lm_calls=budget, num_threads=1 + budget % 5)
+        assert world.num_calls <= budget
+        if budget >= free.num_calls:
+            assert figures(found)["instructions"] == figures(program)["instructions"]
+            assert found.drpo_result["stopped"] is None
+        elif found is not None:
+            assert found.drpo_result["stopped"]
+            assert found.drpo_result["lm_calls"] == world.calls
+
+
+def test_32_retries_count(adapter: dspy.Adapter) -> None:
+    """Item 32: a request that fails and is sent again counts each time."""
+
+    def flaky(role: str, prompt: Prompt) -> None:
+        if prompt not in seen:
+            seen.append(prompt)
+            raise lm15.RateLimitError("slow down", retry_after=0.0)
+
+    for budget in (1, 4, 16, 40):
+        seen: list[Prompt] = []
+        world = World(before=flaky, num_retries=2)
+        found = capped(world, max_lm_calls=budget, num_threads=3)
+        assert world.num_calls <= budget
+        if found is not None:
+            assert found.drpo_result["lm_calls"] == world.calls
+
+
+@pytest.mark.parametrize("num_threads", [1, 4])
+def test_32_tokens(num_threads: int, adapter: dspy.Adapter) -> None:
+    """Item 32: once the tokens are used no request is sent; only what was under way then may come on top."""
+    for cap in (1, 1500, 4000):
+        world = World()
+        found = capped(world, max_tokens=cap, num_threads=num_threads)
+        used = [usage for role in ROLES for usage in tokens_of(getattr(world, role).engine)]
+        assert sum(sorted(used)[:-num_threads]) < cap
+        assert found is None or found.drpo_result["stopped"] or sum(used) <= cap
+
+
+class Priced(ScriptedEngine):
+    """Asks a cent per reply."""
+
+    def price(self, response: lm15.Response) -> float:
+        return 0.01
+
+
+@pytest.mark.parametrize("num_threads", [1, 4])
+def test_32_money(num_threads: int) -> None:
+    """Item 32: the same with dollars; where a price is unknown the cap cannot be kept, so the run ends at once."""
+    for cents in (1, 5, 12):
+        world = World()
+        lms = {
+            f"{role}_lm": dspy.LM(f"world/{role}", engine=Priced(getattr(world, role).engine._reply), cache=False)
+            for role in ROLES
+        }
+        found = capped(world, max_cost=cents / 100, num_threads=num_threads, **lms)
+        assert world.num_calls < cents + num_threads
+        if found is not None:
+            assert sum(found.drpo_result["cost"].values()) == pytest.approx(world.num_calls / 100)
+    world = World()
+    with pytest.raises(BudgetExceededError, match="price"):
+        world.compile(Mixed(), max_cost=1.0, num_threads=1)
+    assert world.num_calls == 1
+
+
+def tokens_of(engine: ScriptedEngine) -> list[int]:
+    """Return the tokens that a scripted engine counts for each request, the reply's left out."""
+    return [len(prompt.text.split()) for prompt in engine.prompts]
+
+
+# --- 33: counts -----------------------------------------------------------------------------------
+
+
+def assert_counted(world: World, program: dspy.Module) -> None:
+    assert program.drpo_result["lm_calls"] == world.calls
+
+
+@pytest.mark.parametrize("num_threads", [1, 4])
+def test_33_calls_per_role(num_threads: int, adapter: dspy.Adapter) -> None:
+    """Item 33: reported calls and tokens are those that the engines saw."""
+    world = World()
+    program = capped(world, num_threads=num_threads)
+    assert_counted(world, program)
+    prompts = {role: sum(tokens_of(getattr(world, role).engine)) for role in ROLES}
+    assert all(program.drpo_result["tokens"][role] > prompts[role] > 0 for role in ROLES)
+
+
+def test_33_roles_that_share_an_lm(adapter: dspy.Adapter) -> None:
+    """Item 33: one LM object in all roles is still counted role by role."""
+    world = World()
+
+    def reply(prompt: Prompt) -> str:
+        for field, role in (("judgement_1", "judge"), ("new_instruction", "prompt"), ("criteria", "criteria")):
+            if f"`{field}`" in prompt.last:
+                return getattr(world, role).engine._reply(prompt)
+        return world.task.engine._reply(prompt)
+
+    one = scripted_lm(reply, name="one/model")
+    dspy.configure(lm=one)
+    with pytest.warns(UserWarning, match="judge"):
+        program = world.compile(Mixed(), task_lm=None, judge_lm=None, criteria_lm=None, prompt_lm=None)
+    assert_counted(world, program)
+    assert all(count > 0 for count in world.calls.values())
+
+
+def test_33_failed_retried_and_repeated_requests(adapter: dspy.Adapter) -> None:
+    """Item 33: so are requests that failed, were retried, or were asked again in another format."""
+    failed: list[Prompt] = []
+
+    def flaky(role: str, prompt: Prompt) -> None:
+        if prompt not in failed and len(failed) < 5:
+            failed.append(prompt)
+            raise lm15.RateLimitError("slow down", retry_after=0.0)
+
+    world = World(before=flaky, num_retries=3)
+    answer, asked = world._answer, []
+
+    def sloppy(prompt: Prompt) -> str:
+        asked.append(prompt)
+        return "no format at all" if len(asked) == 3 else answer(prompt)
+
+    world._answer = sloppy
+    program = world.compile(Mixed(), num_threads=2)
+    assert_counted(world, program)
+    assert sum(program.drpo_result["lm_errors"].values()) == len(failed) == 5
+
+
+def test_33_several_generations_and_own_lms(adapter: dspy.Adapter) -> None:
+    """Item 33: `n=2` is two requests; a predictor's own LM counts as the task's."""
+    world = World()
+    student = Mixed()
+    student.answer.config = {"n": 2, "temperature": 1.0}
+    student.think.predict.lm = world.task.copy(temperature=0.5)
+    program = world.compile(student)
+    assert_counted(world, program)
+    assert world.calls["task"] == 3 * program.drpo_result["lm_calls"]["judge"]
+
+
+def test_33_what_a_cache_answers_is_no_call(adapter: dspy.Adapter) -> None:
+    """Item 33: a second run over DSPy's cache is reported as what it was: no calls."""
+    world = World(cache=True)
+    first = world.compile(Mixed(), num_threads=1)
+    asked = dict(world.calls)
+    second = world.compile(Mixed(), num_threads=1)
+    assert first.drpo_result["lm_calls"] == asked
+    assert world.calls == asked
+    assert set(second.drpo_result["lm_calls"].values()) == {0}
+    assert second.drpo_result["instructions"] == first.drpo_result["instructions"]
+
+
+# --- 34, 35 and 37: retrieval ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", ["prose", "chat", "json", "xml"])
+def test_34_responder_never_sees_its_own_answer(make: str) -> None:
+    """Item 34: demonstrations of the training queries themselves (in other capitals and spacing too) are not shown."""
+    trainset = examples(4, inputs=("query",))
+    demos = [{"query": example.query, "response": f"LEAK {example.query}"} for example in trainset]
+    demos += [{"query": f"  {example.query.upper()}\n", "response": f"LEAK {example.query}"} for example in trainset]
+    world = World()
+    program = world.optimizer(k=2).compile(Responder(demos=demos, k=2, adapter=make), trainset=trainset)
+    assert program.drpo_result["program_errors"] == 0
+    for prompt in world.asked["task"]:
+        query = next(example.query for example in trainset if example.query in prompt.last)
+        assert f"LEAK {query}" not in prompt.text
+        assert prompt.text.count("LEAK What is ") == 2
+
+
+def test_34_any_student(adapter: dspy.Adapter) -> None:
+    """Item 34: nor are they to a student that retrieves through `k=`, under any adapter."""
+    trainset = examples(4)
+    student = dspy.Predict("question -> answer")
+    student.demos = [dspy.Example(question=example.question, answer=f"LEAK {example.question}") for example in trainset]
+    world = World()
+    world.optimizer(k=3).compile(student, trainset=trainset)
+    for prompt in world.asked["task"]:
+        query = next(example.question for example in trainset if example.question in prompt.last)
+        assert f"LEAK {query}" not in prompt.text
+        assert prompt.text.count("LEAK What is ") == 3
+
+
+def saved_retrieval(adapter: dspy.Adapter, path: Path) -> tuple[World, dspy.Module]:
+    """Return a program of three retrieving predictors, saved; it is made once under each adapter."""
+    if type(adapter) not in _RETRIEVAL:
+        world = World()
+        _RETRIEVAL[type(adapter)] = world, world.compile(dressed(Hops()), k=1)
+    world, program = _RETRIEVAL[type(adapter)]
+    program.save(path)
+    return world, program
+
+
+_RETRIEVAL: dict[type, tuple[World, dspy.Module]] = {}
+
+
+def test_35_a_plain_student_is_rebuilt(adapter: dspy.Adapter, tmp_path: Path) -> None:
+    """Item 35: our `load` puts retrieving predictors in a plain student's place instead of dropping the pool."""
+    world, program = saved_retrieval(adapter, tmp_path / "program.json")
+    student = Hops()
+    loaded = load(tmp_path / "program.json", student=student)
+    assert [type(predictor) for predictor in loaded.predictors()] == [RetrievingPredict] * 3
+    assert world.rendered(loaded) == world.rendered(program)
+    assert [type(predictor) for predictor in student.predictors()] == [dspy.Predict] * 3
+
+
+def test_35_another_structure_is_loud(adapter: dspy.Adapter, tmp_path: Path) -> None:
+    """Item 35: a student of another structure, and no student at all, are refused with both structures named."""
+    saved_retrieval(adapter, tmp_path / "program.json")
+    for student in (Mixed(), dspy.Predict("question -> answer"), None, Responder()):
+        with pytest.raises(ProgramStructureError, match=r"hops|Responder"):
+            load(tmp_path / "program.json", student=student)
+
+
+def test_35_other_fields_are_loud(adapter: dspy.Adapter, tmp_path: Path) -> None:
+    """Item 35: so are the same names over other fields, which the saved demonstrations do not fit."""
+    student = dspy.Predict("question -> answer")
+    student.demos = [dspy.Example(question="One?", answer="1.")]
+    World().compile(student, k=1).save(tmp_path / "program.json")
+    with pytest.raises(ProgramFileError):
+        load(tmp_path / "program.json", student=dspy.Predict("topic -> poem"))
+
+
+def test_35_a_plain_state_in_a_retrieving_student_is_loud(adapter: dspy.Adapter, tmp_path: Path) -> None:
+    """Item 35: nor does a pool stay behind under a state that has none."""
+    Hops().save(tmp_path / "program.json")
+    _, retrieving = saved_retrieval(adapter, tmp_path / "other.json")
+    with pytest.raises(ProgramStructureError, match="pool"):
+        load(tmp_path / "program.json", student=retrieving)
+
+
+def test_35_dspys_own_load_keeps_static_demonstrations(adapter: dspy.Adapter, tmp_path: Path) -> None:
+    """Item 35: DSPy's own `load` knows no pool; a plain student gets its first `k` at least, and never none."""
+    world, program = saved_retrieval(adapter, tmp_path / "program.json")
+    plain = Hops()
+    plain.load(tmp_path / "program.json")
+    for predictor, retrieving in zip(plain.predictors(), program.predictors(), strict=True):
+        assert [dict(demo) for demo in predictor.demos] == list(retrieving.pool[:1])
+    world.rendered(plain)
+
+
+class Weights:
+    """An embedder whose vectors hang on its weights; two of them have the same source text."""
+
+    def __init__(self, weights: Mapping[str, Sequence[float]]) -> None:
+        self.weights = dict(weights)
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        return np.array([self.weights[text.split()[0]] for text in texts], dtype=np.float32)
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": "weights"}
+
+
+def compass(*, mirrored: bool) -> Weights:
+    up, down = ((0, -1), (0, 1)) if mirrored else ((0, 1), (0, -1))
+    return Weights({"north": up, "south": down, "query": (0, 1)})
+
+
+def test_37_embedders_share_no_vectors(adapter: dspy.Adapter) -> None:
+    """Item 37: two embedders of one class and one spec, over the same texts, each find their own nearest."""
+    demos = [{"query": "north demo", "response": "NORTH"}, {"query": "south demo", "response": "SOUTH"}]
+    trainset = [dspy.Example(query="query").with_inputs("query")]
+    shown = {}
+    for name, mirrored in (("NORTH", False), ("SOUTH", True), ("NORTH again", False)):
+        world = World()
+        student = Responder(demos=demos, k=1, encoder=compass(mirrored=mirrored), adapter="chat")
+        world.optimizer(depth=1).compile(student, trainset=trainset)
+        shown[name] = {word for prompt in world.asked["task"] for word in ("NORTH", "SOUTH") if word in prompt.text}
+    assert shown == {"NORTH": {"NORTH"}, "SOUTH": {"SOUTH"}, "NORTH again": {"NORTH"}}
+
+
+def test_37_embedders_in_one_program() -> None:
+    """Item 37: nor do they when they stand in one program and are asked in turns."""
+    demos = [{"query": "north demo", "response": "NORTH"}, {"query": "south demo", "response": "SOUTH"}]
+    up, down = (
+        RetrievingPredict("query -> response", demos=demos, k=1, encoder=compass(mirrored=mirrored))
+        for mirrored in (False, True)
+    )
+    for _ in range(2):
+        assert [p.retrieve(query="query")[0]["response"] for p in (up, down)] == ["NORTH", "SOUTH"]
+
+
+# --- 36: judges -----------------------------------------------------------------------------------
+
+GARBAGE = {
+    "empty": "",
+    "prose": "A fine answer, I would say.",
+    "other_keys": '{"verdict": "good"}',
+    "too_high": '{"judgement_1": {"score": 6}, "judgement_2": {"score": 99}, "judgement_3": {"score": 1e9}}',
+    "too_low": '{"judgement_1": {"score": 0}, "judgement_2": {"score": -3}, "judgement_3": {"score": 0.5}}',
+    "not_numbers": '{"judgement_1": {"score": "high"}, "judgement_2": {"score": null}, "judgement_3": {"score": NaN}}',
+    "cut_off": '{"judgement_1": {"rationale": "it is',
+    "wrong_types": '[[1, 2], {"judgement_1": [5]}, "judgement_2"]',
+    "nested": "[" * 5000,
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_36_garbage_is_missing(garbage: str) -> None:
+    """Item 36: what holds no score from 1 to 5 is asked for once more, then missing and counted, and never a number."""
+    world = World()
+    grade = world._grade
+    world._grade = lambda prompt: GARBAGE[garbage] if "What is 1?" in prompt.last else grade(prompt)
+    program = world.compile(dspy.Predict("question -> answer"))
+    assert program.drpo_result["missing_judgements"] > 0
+    bad = [prompt for prompt in world.asked["judge"] if "What is 1?" in prompt.last]
+    assert len(bad) == 2 * program.drpo_result["missing_judgements"]
+    assert all(0 <= entry["score"] <= 1 for entry in program.candidate_programs)
+
+
+@pytest.mark.parametrize("bad", [0, 6, -1, 7.5, "six", None, True, [5], "5 of 10"])
+def test_36_one_bad_score_is_left_out(bad: object, tmp_path: Path) -> None:
+    """Item 36: one criterion out of range is asked for again by itself; the mean is that of the others."""
+    world = World(scores=lambda answer, number: bad if number == 0 else 3)
+    program = world.compile(dspy.Predict("question -> answer"), log_dir=tmp_path / "run")
+    nodes = json.loads((tmp_path / "run" / "trace.json").read_text())["nodes"]
+    assert {node["reward"] for node in nodes} == {3.0}
+    assert all(node["scores"][0]["value"] is None for node in nodes)
+    assert all("no score for" in node["error"] for node in nodes)
+    assert world.calls["judge"] == 2 * len(nodes)
+    assert program.drpo_result["missing_judgements"] == 0
+
+
+@pytest.mark.parametrize("good", [4, 4.0, "4", "4/5", "4.0", " 4 ", "4 out of 5", "**4**"])
+def test_36_kind_reading(good: object, tmp_path: Path) -> None:
+    """Item 36: a score that a person would read as one is one, at the first try."""
+    world = World(scores=lambda answer, number: good)
+    world.compile(dspy.Predict("question -> answer"), log_dir=tmp_path / "run")
+    nodes = json.loads((tmp_path / "run" / "trace.json").read_text())["nodes"]
+    assert {node["reward"] for node in nodes} == {4.0}
+    assert world.calls["judge"] == len(nodes)
+
+
+def test_36_only_garbage_is_an_error(adapter: dspy.Adapter) -> None:
+    """Item 36: a judge that never gives a score ends the run, with few queries too; it yields no program."""
+    for options in ({}, {"max_errors": 3}):
+        world = World()
+        world._grade = lambda prompt: "no"
+        with pytest.raises(JudgeError, match="readable score"):
+            world.compile(dspy.Predict("question -> answer"), **options)
+
+
+def test_36_criteria_that_cannot_be_read(adapter: dspy.Adapter, tmp_path: Path) -> None:
+    """Item 36: garbage from the criteria LM leaves the static criteria, marked as such in the ledger."""
+    world = World()
+    world._choose = lambda prompt: "{"
+    program = world.compile(dspy.Predict("question -> answer"), log_dir=tmp_path / "run")
+    entries = json.loads((tmp_path / "run" / "ledger.json").read_text())["entries"]
+    assert {entry["source"] for entry in entries} == {"fallback"}
+    assert program.drpo_result["missing_judgements"] == 0
+
+
+# --- 38: evaluation events ------------------------------------------------------------------------
+
+
+class Evaluations(BaseCallback):
+    """Remembers the metadata of every evaluation."""
+
+    def __init__(self) -> None:
+        self.metadata: list[Any] = []
+
+    def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        self.metadata.append(inputs.get("callback_metadata"))
+
+
+def test_38_evaluations_say_what_they_are(adapter: dspy.Adapter) -> None:
+    """Item 38: no evaluation inside compile is without `metric_key` (full or minibatch) or `disable_logging`."""
+    spy, world = Evaluations(), World()
+    reward = DynamicReward(world.judge, world.criteria)
+    with dspy.context(callbacks=[spy]):
+        program = world.optimizer(reward).compile(Mixed(), trainset=examples(4), valset=examples(6)[4:])
+        inside = list(spy.metadata)
+        with dspy.context(lm=world.task):
+            dspy.Evaluate(devset=examples(2), metric=reward, num_threads=1)(program)
+    assert len(spy.metadata) == len(inside) + 1, "the spy sees nothing"
+    for metadata in inside:
+        assert metadata
+        assert metadata.get("disable_logging") or metadata["metric_key"] in ("eval_full", "eval_minibatch")
