@@ -97,14 +97,20 @@ class Laboratory:
         self.malformed = self.judgements = 0
         self.criteria: dict[str, tuple[Criterion, ...]] = {}
 
-    def ask(self, name: str, signature: Any, inputs: dict[str, str], *, temperature: float = 0.0, sample: int = 0) -> str:
+    def ask(
+        self, name: str, signature: Any, inputs: dict[str, str], *, temperature: float = 0.0, sample: int = 0
+    ) -> str:
         system, *turns = self.adapter.format(signature, demos=[], inputs=inputs)
         said = tuple((turn["role"], turn["content"]) for turn in turns)
         return self.models.reply(SimulatedRequest(name, system["content"], said, temperature, sample=sample)).text
 
     def criteria_of(self, query: str) -> tuple[Criterion, ...]:
         if query not in self.criteria:
-            text = self.ask("sim/criteria", selector_signature(SELECTOR_RULES, 2, 5), {"library": _LIBRARY, "query": enclose("query", query)})
+            text = self.ask(
+                "sim/criteria",
+                selector_signature(SELECTOR_RULES, 2, 5),
+                {"library": _LIBRARY, "query": enclose("query", query)},
+            )
             library = CriteriaLibrary()
             chosen = json.loads(text)["criteria"]
             self.criteria[query] = tuple(
@@ -116,7 +122,11 @@ class Laboratory:
         answer = self.models.reply(SimulatedRequest("sim/base", instruction, (("user", query),), 0.0)).text
         criteria = self.criteria_of(query)
         asked = [Asked(one.name, one.definition, one.best, one.worst) for one in criteria]
-        inputs = {"criteria": show_criteria(asked), "query": enclose("query", query), "answer": enclose("answer", answer)}
+        inputs = {
+            "criteria": show_criteria(asked),
+            "query": enclose("query", query),
+            "answer": enclose("answer", answer),
+        }
         text = self.ask("sim/judge", judge_signature(JUDGE_RULES, len(asked)), inputs)
         self.judgements += 1
         try:
@@ -125,10 +135,14 @@ class Laboratory:
         except (ValueError, KeyError, TypeError):
             self.malformed += 1
             return Evaluation(None)
-        rows = tuple(Score(one.name, score, grade["rationale"]) for one, score, grade in zip(criteria, scores, grades, strict=True))
+        rows = tuple(
+            Score(one.name, score, grade["rationale"])
+            for one, score, grade in zip(criteria, scores, grades, strict=True)
+        )
         judgement = Judgement(query=query, answer=answer, scores=rows)
         reward, feedback = judgement.mean, judgement.feedback
-        assert reward is not None and feedback is not None
+        assert reward is not None
+        assert feedback is not None
         judged = Judged(self.world.model, query, reward, scores, len(answer.split()), feedback.text)
         self.judged.append(judged)
         return Evaluation(reward, easy=reward > 4.5, detail=judged)
@@ -198,8 +212,11 @@ def _measured(world: World, queries: Sequence[str], models: int) -> dict[str, fl
         "variance: query": split[0],
         "variance: model x query": split[1],
         "variance: the rest": split[2],
-        "judge replies malformed": sum(one.malformed for one in laboratories) / sum(one.judgements for one in laboratories),
-        "correlation of words and reward": statistics.correlation([one.words for one in judged], [one.reward for one in judged]),
+        "judge replies malformed": sum(one.malformed for one in laboratories)
+        / sum(one.judgements for one in laboratories),
+        "correlation of words and reward": statistics.correlation(
+            [one.words for one in judged], [one.reward for one in judged]
+        ),
         "answers of more than 1,200 words": share(one.words > 1200 for one in judged),
         "queries with five criteria": share(one == 5 for one in counts),
         "nodes per run": statistics.fmean(nodes for nodes, _, _ in runs),
@@ -238,7 +255,8 @@ def published(folder: Path) -> dict[str, float]:
         "mean reward, best paths": statistics.fmean(rewards),
         "SD of rewards, best paths": statistics.pstdev(rewards),
         "between-query SD, best paths": statistics.pstdev([statistics.fmean(some) for some in by_level.values()]),
-        "within-query SD, best paths": statistics.fmean(statistics.pvariance(some) for some in by_level.values()) ** 0.5,
+        "within-query SD, best paths": statistics.fmean(statistics.pvariance(some) for some in by_level.values())
+        ** 0.5,
         "rewards exactly 5, best paths": share(one == 5 for one in rewards),
         "rewards of 4.8 or more, best paths": share(one >= 4.8 for one in rewards),
         "criterion scores of 5, best paths": share(one == 5 for one in scores),
@@ -261,7 +279,9 @@ def shipped_queries(count: int = 30) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Print the simulated world beside the published runs.")
     parser.add_argument("--world", default="default", help="a preset, random-<seed> or a YAML file")
-    parser.add_argument("--repeats", type=int, default=5, help="how many times the eight models search, under other seeds")
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="how many times the eight models search, under other seeds"
+    )
     parser.add_argument("--json", type=Path, help="where the table is written as JSON")
     arguments = parser.parse_args()
     values = measure(World.named(arguments.world), shipped_queries(), repeats=arguments.repeats)
@@ -273,10 +293,10 @@ def main() -> int:
         good = row.low <= values[row.name] <= row.high
         bad += not good
         here = f"{computed[row.name]:8.3f}" if row.name in computed else " " * 8
-        print(f"{row.name:38} {values[row.name]:8.3f} {row.reality:8.3f} {here}   {row.low:7.3f} to {row.high:7.3f} {' ' if good else '!'} {row.source}")
+        bound = f"{row.low:7.3f} to {row.high:7.3f} {' ' if good else '!'}"
+        print(f"{row.name:38} {values[row.name]:8.3f} {row.reality:8.3f} {here}   {bound} {row.source}")
     if arguments.json:
-        table = [{"name": row.name, "world": values[row.name], "reality": row.reality, "computed": computed.get(row.name),
-                  "low": row.low, "high": row.high, "source": row.source} for row in ROWS]  # fmt: skip
+        table = [{**vars(row), "world": values[row.name], "computed": computed.get(row.name)} for row in ROWS]
         arguments.json.write_text(json.dumps(table, indent=2), encoding="utf-8")
     return 1 if bad else 0
 

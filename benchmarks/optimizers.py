@@ -1,6 +1,6 @@
 """DSPy's own optimizers in the simulated world, unchanged, beside DRPO: the true gain of each.
 
-    python benchmarks/optimizers.py [--world NAME] [--train N] [--json FILE] [--only NAME,...]
+python benchmarks/optimizers.py [--world NAME] [--train N] [--json FILE] [--only NAME,...]
 """
 
 from __future__ import annotations
@@ -47,17 +47,31 @@ def mipro(demos: int) -> Optimize:
 
 
 def gepa(student: Any, trainset: Any, metric: Any, lms: Any) -> Any:
-    optimizer = dspy.GEPA(metric=metric, max_metric_calls=8 * len(trainset), reflection_lm=lms["prompt"].copy(temperature=1.0), num_threads=1)
+    optimizer = dspy.GEPA(
+        metric=metric,
+        max_metric_calls=8 * len(trainset),
+        reflection_lm=lms["prompt"].copy(temperature=1.0),
+        num_threads=1,
+    )
     return optimizer.compile(student, trainset=trainset)
 
 
 def simba(student: Any, trainset: Any, metric: Any, lms: Any) -> Any:
-    optimizer = dspy.SIMBA(metric=metric, bsize=min(8, len(trainset)), num_candidates=3, max_steps=3, max_demos=2, prompt_model=lms["prompt"], num_threads=1)
+    optimizer = dspy.SIMBA(
+        metric=metric,
+        bsize=min(8, len(trainset)),
+        num_candidates=3,
+        max_steps=3,
+        max_demos=2,
+        prompt_model=lms["prompt"],
+        num_threads=1,
+    )
     return optimizer.compile(student, trainset=trainset, seed=1)
 
 
 OPTIMIZERS: dict[str, Optimize] = {
-    "drpo-paper": drpo_paper, "copro": copro, "mipro-0shot": mipro(0), "mipro-demos": mipro(2), "gepa": gepa, "simba": simba,
+    "drpo-paper": drpo_paper, "copro": copro, "mipro-0shot": mipro(0), "mipro-demos": mipro(2),
+    "gepa": gepa, "simba": simba,
 }  # fmt: skip
 
 
@@ -95,7 +109,8 @@ def main() -> int:
     rows = compare(World.named(arguments.world), queries[: arguments.train], queries[60:], arguments.only.split(","))
     print(f"world {arguments.world} (simulated), {arguments.train} training queries")
     for row in rows:
-        print(f"{row['optimizer']:12} true {row['before']:.3f} -> {row['after']:.3f} ({row['gain']:+.3f})  {row['seconds']:6.1f} s  {row['demos']} demos")
+        quality = f"true {row['before']:.3f} -> {row['after']:.3f} ({row['gain']:+.3f})"
+        print(f"{row['optimizer']:12} {quality}  {row['seconds']:6.1f} s  {row['demos']} demos")
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2), encoding="utf-8")
     return 0

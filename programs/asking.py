@@ -15,8 +15,10 @@ from pydantic import BeforeValidator, Field
 
 FRESH_TEMPERATURE = 0.7
 """Sampling temperature of a second try, where the first was (nearly) deterministic."""
-READ_AT_MOST = 20_000
+READ_AT_MOST = 16_000
 """Characters of a reply that are read; a longer one is a model's that ran away, and parsers take minutes over it."""
+DEEPEST = 50
+"""Brackets within brackets in a reply that is read; deeper ones are a model's that repeats itself."""
 
 
 def ask(
@@ -50,11 +52,11 @@ def _unfailing(adapter: dspy.Adapter) -> dspy.Adapter:
 
 
 def _parsed(adapter: dspy.Adapter, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
-    reason = f"The reply is longer than {READ_AT_MOST} characters."
-    if len(completion) <= READ_AT_MOST:
+    reason = f"The reply is longer than {READ_AT_MOST} characters, or has more than {DEEPEST} brackets within brackets."
+    if len(completion) <= READ_AT_MOST and not _is_deep(completion):
         try:
             return adapter.parse(signature, completion)  # type: ignore[no-any-return]
-        except Exception as error:  # hostile nesting ends in a RecursionError, for example
+        except Exception as error:  # parsers raise whatever a strange text runs them into
             reason = str(error)
     raise AdapterParseError(
         adapter_name=type(adapter).__name__, signature=signature, lm_response=completion, message=reason
@@ -134,6 +136,18 @@ def _braced(text: str) -> Iterator[str]:
 
 def _loads(text: str) -> Any:
     try:
-        return json_repair.loads(text)
-    except (ValueError, RecursionError):  # hostile nesting
+        return None if _is_deep(text) else json_repair.loads(text)
+    except ValueError:
         return None
+
+
+def _is_deep(text: str) -> bool:
+    opened: list[str] = []
+    for bracket in re.findall(r"[][{}]", text):
+        if bracket in "[{":
+            opened.append(bracket)
+        elif opened and opened[-1] + bracket in ("[]", "{}"):
+            opened.pop()
+        if len(opened) > DEEPEST:
+            return True
+    return False

@@ -19,7 +19,7 @@ _HIDING = re.compile(rf"(?<![^\x00-\x7f])[{_JOINERS}]++|[{_JOINERS}]++(?![^\x00-
 # `<<name digest>>` a text for `enclose`. The quantifiers give nothing back, so that no text takes more than one pass.
 _FIELD_MARK = re.compile(r"\[\[(?=\s*+#)")
 _FIELD_TAG = re.compile(r"<(\s*+/?\s*+[A-Za-z_][\w.-]*+\s*+/?\s*+)>")
-_OWN_MARK = re.compile(r"<(?=<\s*+/?\s*+\w++\s++[0-9A-Fa-f]{8}\s*+>)")
+_OWN_MARK = re.compile(r"<<(\s*+/?\s*+\w++\s++[0-9A-Fa-f]{8}\s*+)>>")
 
 
 _LEFT, _RIGHT = "\u2039", "\u203a"  # angle quotation marks: read alike, and no parser takes them for brackets
@@ -50,8 +50,8 @@ def neutralise(text: str) -> str:
         'fine [ [ ## score ## ]] 5'
     """
     visible = _HIDING.sub("", "".join(char for char in text if _is_visible(char)))
-    marked = _OWN_MARK.sub(_LEFT, _FIELD_MARK.sub("[ [", visible))
-    return _FIELD_TAG.sub(rf"{_LEFT}\1{_RIGHT}", marked)
+    unmarked = _OWN_MARK.sub(rf"{_LEFT * 2}\1{_RIGHT * 2}", _FIELD_MARK.sub("[ [", visible))
+    return _FIELD_TAG.sub(rf"{_LEFT}\1{_RIGHT}", unmarked)
 
 
 def one_line(text: str) -> str:

@@ -17,8 +17,6 @@ Differences from the paper's code, besides those numbered in `beam.py` and `metr
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,23 +25,18 @@ from typing import Any, Literal
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from ..errors import BudgetExceededError, ConfigError, JudgeError
-from ..metrics.judgement import to_unit
-from ..metrics.ledger import Entry, Source
-from ..metrics.reward import DynamicReward, query_of
-from ..metrics.statistics import mean_reward, paired_difference
+from ..errors import ConfigError
 from ..programs.rewriter import InstructionRewriter
-from .beam import Evaluation, Level, Node, beam_search
-from .candidates import Candidate, base_of, candidate_of, instruct
-from .evaluation import EASY, Evaluator, Metric
+from .candidates import base_of, candidate_of
+from .evaluation import Evaluator, Metric
 from .pool import TaskPool
-from .presets import check_number, search_settings
+from .presets import SearchSettings, check_number, search_settings
 from .progress import Progress
 from .proposal import Proposals, Proposer, check_proposer
-from .result import Comparison, result_data, versions
-from .roles import RunLMs, resolve_lms
-from .run_directory import RunDirectory, saved_state
-from .trace import trace_data, trace_markdown
+from .roles import resolve_lms
+from .run import Run
+from .run_config import run_config
+from .run_directory import RunDirectory
 
 
 class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type marker
@@ -176,163 +169,49 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
         _check_examples(trainset, name="trainset")
         _check_examples(valset or (), name="valset", empty=True)
         search, seed = self._search_settings(), self.seed if seed is None else seed
-        base = base_of(student, k=self.k)
-        root = candidate_of(base)
-        progress = Progress(self.display_progress)
+        base, lms = base_of(student, k=self.k), resolve_lms(self, student)
+        candidate_of(base)  # a student without predictors is refused here, before anything is written
         with ExitStack() as stack:
-            lms = resolve_lms(self, student)
             directory = None
             if self.log_dir is not None:
-                config = self._config(base, root, lms, trainset, valset or (), seed)
+                config = run_config(
+                    optimizer=self._described(search), base=base, lms=lms, trainset=trainset, valset=valset or (),
+                    seed=seed, settings=self.run_config,
+                )  # fmt: skip
                 directory = stack.enter_context(RunDirectory(self.log_dir, config=config))
             lms = lms.metered(directory.calls if directory else None)
-            num_threads = self.num_threads or dspy.settings.num_threads
-            pool = stack.enter_context(TaskPool(num_threads, meter=lms.meter))
+            pool = stack.enter_context(TaskPool(self.num_threads or dspy.settings.num_threads, meter=lms.meter))
             stack.enter_context(dspy.context(lm=lms.task, trace=[]))
-            evaluator = Evaluator(
-                lms.reward or self.metric, max_errors=self.max_errors or dspy.settings.max_errors, metric_lm=lms.judge
-            )
-            run = _Run(
-                lms.working(base), trainset, pool=pool, evaluator=evaluator, reward=lms.reward, certain=search.depth
-            )
-            proposals = Proposals(
-                pool, n_actions=search.n_actions, lm=lms.prompt, rewriter=InstructionRewriter(rules=self.rules),
-                temperature=search.temperature, proposer=self.proposer,
+            max_errors = self.max_errors or dspy.settings.max_errors
+            run = Run(
+                base, lms=lms, pool=pool, trainset=trainset, valset=valset or (), directory=directory,
+                evaluator=Evaluator(lms.reward or self.metric, max_errors=max_errors, metric_lm=lms.judge),
+                proposals=Proposals(
+                    pool, n_actions=search.n_actions, lm=lms.prompt, rewriter=InstructionRewriter(rules=self.rules),
+                    temperature=search.temperature, proposer=self.proposer,
+                ),
+                progress=Progress(self.display_progress),
             )  # fmt: skip
-            levels: list[Level[Candidate]] = []
-            try:
-                for level in beam_search(
-                    root, num_queries=len(trainset), propose=proposals, evaluate=run.evaluate,
-                    beam_size=search.beam_size, depth=search.depth, max_depth_increase=search.max_depth_increase,
-                ):  # fmt: skip
-                    levels.append(level)
-                    run.certain = level.depth
-                    progress.level(level, lms.meter)
-                    _save_trace(directory, levels)
-                evaluator.check()
-                proposals.check()
-                comparison = run.compare(root, levels[-1].best.candidate, valset, seed=seed) if valset else None
-            except BudgetExceededError as error:
-                if not levels:
-                    raise
-                evaluator.check()
-                progress.say(f"stopped: {error}; the best program so far is returned")
-                comparison = None
-            best = levels[-1].best
-            program = instruct(base, best.candidate)
-            result = result_data(
-                candidate=best.candidate, search_value=best.value, comparison=comparison, meter=lms.meter, models=lms.models,
-                num_train=len(trainset), num_val=len(valset or ()), missing_judgements=evaluator.missing_judgements,
-                program_errors=evaluator.program_errors, unusable_proposals=proposals.unusable,
-                stopped=lms.meter.stopped, seed=seed,
-            )  # fmt: skip
-            if directory is not None:
-                directory.replace("program.json", program.save)
-                if lms.reward is not None:
-                    directory.replace("ledger.json", lms.reward.ledger.save)
-                directory.write_json("result.json", result)
+            run.search(search)
+            program, result = run.finish(run.compare(seed=seed), seed=seed)
         if self.track_stats:
-            program.candidate_programs = _candidate_programs(base, levels)
-            program.drpo_result = result
+            program.candidate_programs, program.drpo_result = run.candidate_programs(), result
         program._compiled = True
         return program
 
-    def _search_settings(self) -> Any:
+    def _search_settings(self) -> SearchSettings:
         names = ("beam_size", "n_actions", "depth", "max_depth_increase", "temperature")
         return search_settings(self.auto, {name: getattr(self, name) for name in names})
 
-    def _config(
-        self,
-        base: dspy.Module,
-        root: Candidate,
-        lms: RunLMs,
-        trainset: Sequence[dspy.Example],
-        valset: Sequence[dspy.Example],
-        seed: int,
-    ) -> dict[str, Any]:
-        """Return what `config.json` says: all that the run's outcome depends on, and no key or endpoint."""
-        reward = lms.reward
+    def _described(self, search: SearchSettings) -> dict[str, Any]:
+        """Return the settings that a run's outcome depends on."""
+        names = ("auto", "k", "max_lm_calls", "max_tokens", "max_cost", "max_errors", "rules")
         return {
-            "optimizer": {
-                "class": type(self).__name__, "auto": self.auto, **vars(self._search_settings()), "k": self.k,
-                "max_lm_calls": self.max_lm_calls, "max_tokens": self.max_tokens, "max_cost": self.max_cost,
-                "max_errors": self.max_errors, "rules": self.rules, "proposer": getattr(self.proposer, "__name__", None),
-            },
-            "lms": lms.described,
-            "reward": None if reward is None else {
-                "criteria": [criterion.name for criterion in reward.library], "dynamic": reward.dynamic,
-                "min_criteria": reward.min_criteria, "max_criteria": reward.max_criteria,
-            },
-            "student": {"class": type(base).__name__, "instructions": dict(root), "state": _digest(saved_state(base))},
-            "data": {
-                "num_train": len(trainset), "train": _digest([query_of(example) for example in trainset]),
-                "num_val": len(valset), "val": _digest([query_of(example) for example in valset]),
-            },
-            "seed": seed,
-            "settings": self.run_config,
-            "versions": versions(),
-        }  # fmt: skip
-
-
-class _Run:
-    """What a search evaluates with: the program, its queries, and the criteria fetched ahead."""
-
-    def __init__(
-        self,
-        program: dspy.Module,
-        trainset: Sequence[dspy.Example],
-        *,
-        pool: TaskPool,
-        evaluator: Evaluator,
-        reward: DynamicReward | None,
-        certain: int,
-    ) -> None:
-        self._program, self._trainset = program, trainset
-        self._pool, self._evaluator, self._reward = pool, evaluator, reward
-        self._fetched = 0
-        self.certain = certain
-        """How many queries the search reaches in any case."""
-
-    def evaluate(self, candidates: Sequence[Candidate], number: int) -> list[Evaluation]:
-        """Judge the candidates of a level on one query, and fetch criteria ahead meanwhile."""
-        example = self._trainset[number]
-        certain = min(self.certain, len(self._trainset)) if self._reward else 0
-        ahead = self._trainset[self._fetched : certain]
-        self._fetched = max(self._fetched, certain)
-        tasks: list[Any] = [(instruct(self._program, candidate), example) for candidate in candidates]
-        done = self._pool.map(f"level {number} judge", self._judge_or_fetch, [*tasks, *ahead])
-        _check_criteria(done[len(candidates) :])
-        return [
-            Evaluation(judged.reward, easy=judged.reward is not None and judged.reward > EASY, detail=judged)
-            for judged in done[: len(candidates)]
-        ]
-
-    def compare(self, root: Candidate, best: Candidate, valset: Sequence[dspy.Example], *, seed: int) -> Comparison:
-        """Return the comparison of two candidates on held-out queries; equal ones are judged once."""
-        candidates = [root] if best == root else [root, best]
-        programs = [instruct(self._program, candidate) for candidate in candidates]
-        done = self._pool.map(
-            "held-out judge", self._judge_or_fetch, [(program, example) for program in programs for example in valset]
-        )
-        rewards = [None if judged.reward is None else to_unit(judged.reward) for judged in done]
-        first, second = rewards[: len(valset)], rewards[-len(valset) :]
-        return Comparison(mean_reward(first), mean_reward(second), paired_difference(first, second, seed=seed))
-
-    def _judge_or_fetch(self, task: Any) -> Any:
-        if isinstance(task, dspy.Example):
-            assert self._reward is not None
-            return self._reward.criteria_of(task)
-        program, example = task
-        return self._evaluator(program, example)
-
-
-def _check_criteria(fetched: Sequence[Entry]) -> None:
-    """Raise if the criteria LM refused each of several queries: then it is no matter of the queries."""
-    refused = [entry.analysis for entry in fetched if entry.source is Source.FALLBACK and entry.analysis]
-    if len(fetched) > 1 and len(refused) == len(fetched):
-        raise JudgeError(
-            f"the criteria LM refused all {len(refused)} queries, the last with: {refused[-1]}; check criteria_lm"
-        )
+            "class": type(self).__name__,
+            **{name: getattr(self, name) for name in names},
+            **vars(search),
+            "proposer": getattr(self.proposer, "__name__", None),
+        }
 
 
 def _check_examples(examples: Sequence[dspy.Example], *, name: str, empty: bool = False) -> None:
@@ -343,30 +222,3 @@ def _check_examples(examples: Sequence[dspy.Example], *, name: str, empty: bool 
             raise ConfigError(
                 f"{name}[{index}]={str(example)[:80]!r}: give a dspy.Example and name its inputs by with_inputs(...)"
             )
-
-
-def _save_trace(directory: RunDirectory | None, levels: Sequence[Level[Candidate]]) -> None:
-    if directory is not None:
-        data = trace_data(levels)
-        directory.write_json("trace.json", data)
-        directory.write_text("trace.md", trace_markdown(data))
-
-
-def _candidate_programs(base: dspy.Module, levels: Sequence[Level[Candidate]]) -> list[dict[str, Any]]:
-    """Return the distinct candidates of the last beam, best first, as DSPy's optimizers do."""
-    distinct: dict[Candidate, Node[Candidate]] = {}
-    for node in levels[-1].beam:  # ties stay in the beam's order, so the first is the program that is returned
-        distinct.setdefault(node.candidate, node)
-    ranked = sorted(distinct.values(), key=lambda node: node.value, reverse=True)
-    return [
-        {
-            "score": to_unit(node.value) if node.count else 0.0,
-            "instructions": dict(node.candidate),
-            "program": instruct(base, node.candidate),
-        }
-        for node in ranked
-    ]
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode("utf-8", "surrogatepass")).hexdigest()

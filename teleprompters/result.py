@@ -53,7 +53,6 @@ def result_data(
     missing_judgements: int,
     program_errors: int,
     unusable_proposals: int,
-    stopped: str | None,
     seed: int,
 ) -> dict[str, Any]:
     """Return what `result.json` says.
@@ -82,7 +81,7 @@ def result_data(
         "missing_judgements": missing_judgements,
         "program_errors": program_errors,
         "unusable_proposals": unusable_proposals,
-        "stopped": stopped,
+        "stopped": meter.stopped,
         "instructions": dict(candidate),
         "models": models,
         "simulated": any(model.startswith("sim/") for model in models.values()),

@@ -138,6 +138,20 @@ class LockedStep(dspy.Module):
             return self.answer(draft=draft)
 
 
+class Swallowing(dspy.Module):
+    """Hides every error behind an apology, as agents and chat programs do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer = dspy.Predict("question -> answer")
+
+    def forward(self, question: str) -> dspy.Prediction:
+        try:
+            return self.answer(question=question)
+        except Exception:
+            return dspy.Prediction(answer="Sorry.")
+
+
 SHAPES: dict[str, Callable[[], dspy.Module]] = {
     "mixed": Mixed,
     "nested": Nested,

@@ -10,7 +10,7 @@ from typing import Any
 
 import dspy
 import pytest
-from contract_programs import Mixed, Nested, World, examples, examples_for
+from contract_programs import Mixed, Nested, Swallowing, World, examples, examples_for
 from dspy import lm15
 from dspy.teleprompt.gepa.gepa_utils import ScoreWithFeedback
 from dspy.utils.exceptions import AdapterParseError, LMAuthError, LMError
@@ -288,6 +288,21 @@ def test_24_an_outage_that_the_program_wraps(adapter: dspy.Adapter) -> None:
         world.compile(Wrapping())
 
 
+def test_24_an_outage_that_the_program_swallows(adapter: dspy.Adapter) -> None:
+    """Item 24: also when the program answers with an apology instead: no request of it ever succeeded."""
+    world = World(before=broken("task", OUTAGES["401"]()))
+    with pytest.raises(LMAuthError, match="wrong key"):
+        world.compile(Swallowing())
+    once: list[Prompt] = []
+
+    def before(role: str, prompt: Prompt) -> None:
+        if role == "task" and not once:
+            once.append(prompt)
+            raise OUTAGES["500"]()
+
+    assert World(before=before).compile(Swallowing())._compiled
+
+
 @pytest.mark.parametrize(
     ("role", "expected"),
     [("task", ProgramFailureError), ("judge", JudgeError), ("criteria", JudgeError), ("prompt", LMError)],
@@ -300,7 +315,7 @@ def test_24_every_request_is_refused(role: str, expected: type[Exception], adapt
 
 
 @pytest.mark.parametrize("role", ["task", "judge", "criteria", "prompt"])
-def test_24_one_request_is_refused(role: str, adapter: dspy.Adapter) -> None:
+def test_24_one_request_is_refused(role: str) -> None:
     """Item 24: a single refused or too long prompt does not end the run."""
     failed = []
 

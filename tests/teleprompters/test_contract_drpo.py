@@ -14,7 +14,7 @@ from typing import Any
 import dspy
 import numpy as np
 import pytest
-from contract_programs import ADAPTERS, KILLS, Hops, Mixed, World, dressed, examples, killed_run
+from contract_programs import ADAPTERS, KILLS, Hops, Mixed, Swallowing, World, dressed, examples, killed_run
 from dspy import lm15
 from dspy.utils.callback import BaseCallback
 from dspy.utils.exceptions import LMError
@@ -149,6 +149,28 @@ def test_32_calls_are_never_exceeded(adapter: dspy.Adapter) -> None:
         elif found is not None:
             assert found.drpo_result["stopped"]
             assert found.drpo_result["lm_calls"] == world.calls
+
+
+def test_32_a_capped_run_does_not_hang_on_threads(adapter: dspy.Adapter) -> None:
+    """Item 32: what was finished when the cap was reached is the same at any number of threads."""
+    for budget in (9, 20):
+        found = [capped(World(), max_lm_calls=budget, num_threads=num_threads) for num_threads in (1, 16)]
+        first, second = (
+            {key: program.drpo_result[key] for key in ("instructions", "search_value", "decision")} for program in found
+        )
+        assert first == second
+
+
+@pytest.mark.parametrize("num_threads", [1, 4])
+def test_32_refused_calls_are_no_answers(num_threads: int, tmp_path: Path) -> None:
+    """Item 32: a program that hides errors is not judged by the apologies that it makes once no call is allowed."""
+    for cap in (4, 6, 8, 10):
+        world, folder = World(), tmp_path / str(cap)
+        options = {"metric": lambda *_: 0.5, "max_lm_calls": cap, "num_threads": num_threads, "log_dir": folder}
+        program = world.compile(Swallowing(), **options)
+        assert program.drpo_result["stopped"]
+        nodes = json.loads((folder / "trace.json").read_text())["nodes"]
+        assert all("Sorry." not in node["answer"] for node in nodes)
 
 
 def test_32_retries_count(adapter: dspy.Adapter) -> None:
@@ -453,7 +475,7 @@ def test_36_garbage_is_missing(garbage: str) -> None:
 def test_36_one_bad_score_is_left_out(bad: object, tmp_path: Path) -> None:
     """Item 36: one criterion out of range is asked for again by itself; the mean is that of the others."""
     world = World(scores=lambda answer, number: bad if number == 0 else 3)
-    program = world.compile(dspy.Predict("question -> answer"), log_dir=tmp_path / "run")
+    program = world.compile(dspy.Predict("question -> answer"), log_dir=tmp_path / "run", depth=2)
     nodes = json.loads((tmp_path / "run" / "trace.json").read_text())["nodes"]
     assert {node["reward"] for node in nodes} == {3.0}
     assert all(node["scores"][0]["value"] is None for node in nodes)
@@ -466,7 +488,7 @@ def test_36_one_bad_score_is_left_out(bad: object, tmp_path: Path) -> None:
 def test_36_kind_reading(good: object, tmp_path: Path) -> None:
     """Item 36: a score that a person would read as one is one, at the first try."""
     world = World(scores=lambda answer, number: good)
-    world.compile(dspy.Predict("question -> answer"), log_dir=tmp_path / "run")
+    world.compile(dspy.Predict("question -> answer"), log_dir=tmp_path / "run", depth=1)
     nodes = json.loads((tmp_path / "run" / "trace.json").read_text())["nodes"]
     assert {node["reward"] for node in nodes} == {4.0}
     assert world.calls["judge"] == len(nodes)

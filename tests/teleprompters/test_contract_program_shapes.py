@@ -129,7 +129,7 @@ def test_13_nothing_left_to_optimize_is_said(adapter: dspy.Adapter) -> None:
 
 
 def test_14_compiles_again(adapter: dspy.Adapter) -> None:
-    """Item 14: a result compiles again once `_compiled` is reset, from where it stood, without the first run's record."""
+    """Item 14: a result compiles again once `_compiled` is reset, from where it stood, without the first's record."""
     world = World(scores=steady)
     first = world.compile(Mixed())
     first._compiled = False

@@ -188,15 +188,15 @@ def test_27_dspy_and_python_randomness_is_not_ours() -> None:
 def test_28_num_threads_changes_nothing(adapter: dspy.Adapter, tmp_path: Path) -> None:
     """Item 28: prompts, figures, trace, ledger and saved program are equal whatever the order of the replies."""
     found = []
-    for num_threads in (1, 3, 16):
+    for num_threads in (1, 16):
         world, folder = World(before=dawdle, spice="28"), tmp_path / f"{num_threads}"
         optimizer = world.optimizer(num_threads=num_threads, log_dir=folder)
-        program = optimizer.compile(Nested(), trainset=examples(5), valset=examples(8)[5:])
+        program = optimizer.compile(Nested(), trainset=examples(4), valset=examples(6)[4:])
         files = {
             name: (folder / name).read_text() for name in ("trace.json", "trace.md", "ledger.json", "program.json")
         }
         found.append((world.rendered(program), figures(program), files, world.calls))
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
 
 
 def test_28_equal_examples_and_a_failing_program(adapter: dspy.Adapter) -> None:
