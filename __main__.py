@@ -35,7 +35,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Compile LLM programs from unlabelled prompts, under a reward that a judge LM makes (DRPO, as a DSPy optimizer).",
+    help="Compile LLM programs from unlabelled prompts, under a reward that a judge LM makes (DRPO on DSPy).",
 )
 
 _MISTAKES = (ConfigError, DataError, MissingDependencyError, ProgramFileError, RunDirectoryError, NotImplementedError)
@@ -43,7 +43,11 @@ _MISTAKES = (ConfigError, DataError, MissingDependencyError, ProgramFileError, R
 Config = Annotated[str, typer.Argument(help="A YAML config, or the name of a preset: paper, openai, vllm, smollm2.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the config, dotted: --set lms.task.temperature=0.7. Repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key of the config, dotted: --set lms.task.temperature=0.7. Repeatable.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
 
@@ -52,10 +56,14 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")
 def compile_command(
     config: Config,
     data: Annotated[
-        str | None, typer.Option(help="Prompts in place of the config's data.prompts: a file, hf:<data set>, or builtin:prompts.")
+        str | None,
+        typer.Option(help="Prompts in place of the config's data.prompts: a file, hf:<data set>, or builtin:prompts."),
     ] = None,
     log_dir: Annotated[
-        Path | None, typer.Option(help="The run directory; one that holds an interrupted run is resumed. Default: runs/<config>-<time>.")
+        Path | None,
+        typer.Option(
+            help="The run directory; one that holds an interrupted run is resumed. Default: runs/<config>-<time>."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Also save the compiled program here (.json).")] = None,
     set_: Set = None,
@@ -92,10 +100,14 @@ def compile_command(
 def respond(
     program: Annotated[Path, typer.Argument(help="A compiled program (program.json).")],
     query: Annotated[str | None, typer.Argument(help="What to answer; '-' reads it from standard input.")] = None,
-    config: Annotated[str | None, typer.Option(help="The config whose lms.task answers; its server is started if need be.")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="The config whose lms.task answers; its server is started if need be.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="In place of --config: a LiteLLM model string.")] = None,
     api_base: Annotated[str | None, typer.Option(help="With --model: the endpoint's address.")] = None,
-    input_: Annotated[Path | None, typer.Option("--input", help="A file of prompts to answer in place of QUERY.")] = None,
+    input_: Annotated[
+        Path | None, typer.Option("--input", help="A file of prompts to answer in place of QUERY.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="With --input: the JSONL file to write.")] = None,
     column: Annotated[str | None, typer.Option(help="With --input: the column that holds the prompts.")] = None,
     num_threads: Annotated[int, typer.Option(min=1, help="With --input: calls under way at once.")] = 8,
@@ -171,7 +183,10 @@ def import_official_command(
     _check_out(out)
     program = import_official(output, demos=demos, k=k)
     program.save(out)
-    _say(False)(f"{out}: {len(program.respond.signature.instructions)} characters of instruction, {len(program.respond.pool)} demonstrations")
+    _say(False)(
+        f"{out}: {len(program.respond.signature.instructions)} characters of instruction, "
+        f"{len(program.respond.pool)} demonstrations"
+    )
 
 
 def main() -> None:
@@ -203,7 +218,9 @@ def _fail(error: Exception) -> int:
     if isinstance(error, (LMConfigurationError, LMUnsupportedModelError)):
         return _say_error(f"the model cannot be used: {error}; check lms.<role>.model and api_base", 2)
     if isinstance(error, LMError):
-        return _say_error(f"a model cannot be reached: {error}; run the same command with the same --log-dir to go on", 1)
+        return _say_error(
+            f"a model cannot be reached: {error}; run the same command with the same --log-dir to go on", 1
+        )
     raise error
 
 

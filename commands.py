@@ -81,10 +81,12 @@ def compile_program(settings: RunSettings, *, log_dir: Path, display_progress: b
 def respond_one(path: Path, lm: dspy.BaseLM, query: str) -> str:
     """Return a saved program's answer to one query."""
     program = load(path)
-    return next(iter(respond_all(program, lm, [{_only_input(program): query}], num_threads=1)))["response"]
+    return str(respond_all(program, lm, [{_only_input(program): query}], num_threads=1)[0]["response"])
 
 
-def respond_file(path: Path, lm: dspy.BaseLM, source: Path, target: Path, *, column: str | None, num_threads: int) -> int:
+def respond_file(
+    path: Path, lm: dspy.BaseLM, source: Path, target: Path, *, column: str | None, num_threads: int
+) -> int:
     """Answer a file of prompts into a JSONL file, a line for each that is not blank, and return how many there were."""
     program = load(path)
     fields = list(program.respond.signature.input_fields)
@@ -108,7 +110,9 @@ def respond_all(
     with dspy.context(lm=lm):
         run = dspy.Parallel(num_threads=num_threads, max_errors=1, disable_progress_bar=True, provide_traceback=False)
         done = run([(program, dspy.Example(**values).with_inputs(*values)) for values in inputs])
-    return [{**values, "response": getattr(prediction, output)} for values, prediction in zip(inputs, done, strict=True)]
+    return [
+        {**values, "response": getattr(prediction, output)} for values, prediction in zip(inputs, done, strict=True)
+    ]
 
 
 @contextmanager
@@ -128,7 +132,9 @@ def servers_of(
     needed = {lm.server: settings.serve[lm.server] for lm in lms.values() if lm.server is not None}
     with VLLMServers(needed, log_dir=log_dir, on_progress=say, reuse=True):
         yield {
-            role: lm if lm.server is None else lm.model_copy(update={"api_base": needed[lm.server].api_base, "server": None})
+            role: lm
+            if lm.server is None
+            else lm.model_copy(update={"api_base": needed[lm.server].api_base, "server": None})
             for role, lm in lms.items()
         }
 
@@ -136,11 +142,22 @@ def servers_of(
 def _responder(settings: RunSettings) -> Responder:
     program, k = settings.program, settings.k
     output = output_field(dspy.Signature(program.signature))
-    demos = () if settings.data.demos is None else load_demos(settings.data.demos, inputs=program.input_fields, output=output)
+    demos = (
+        ()
+        if settings.data.demos is None
+        else load_demos(settings.data.demos, inputs=program.input_fields, output=output)
+    )
     if k is not None and k > len(demos):
-        raise ConfigError(f"k={k}: data.demos={settings.data.demos!r} has {len(demos)} demonstrations; lower k or add some")
+        raise ConfigError(
+            f"k={k}: data.demos={settings.data.demos!r} has {len(demos)} demonstrations; lower k or add some"
+        )
     return Responder(
-        program.signature, instructions=program.instructions, demos=demos, k=k, encoder=program.encoder, adapter=program.adapter
+        program.signature,
+        instructions=program.instructions,
+        demos=demos,
+        k=k,
+        encoder=program.encoder,
+        adapter=program.adapter,
     )
 
 

@@ -31,12 +31,16 @@ def import_official(output: Path | str, *, demos: Path | str | None = None, k: i
         >>> import_official("output.json", demos="ICL_examples.json").save("official.json")  # doctest: +SKIP
     """
     pool = [] if demos is None else _demos(Path(demos))
-    return Responder(instructions=_last_prompt(Path(output)), demos=pool, k=min(SERVED_DEMOS, len(pool)) if k is None else k)
+    return Responder(
+        instructions=_last_prompt(Path(output)), demos=pool, k=min(SERVED_DEMOS, len(pool)) if k is None else k
+    )
 
 
 def _last_prompt(path: Path) -> str:
     levels = _object(path)
-    numbered = {int(match.group(1)): level for key, level in levels.items() if (match := re.fullmatch(r"level (\d+)", key))}
+    numbered = {
+        int(match.group(1)): level for key, level in levels.items() if (match := re.fullmatch(r"level (\d+)", key))
+    }
     if not numbered:
         raise DataError(f"{str(path)!r}: has no 'level N' entries; give the output.json of a run")
     last = numbered[max(numbered)]
@@ -50,7 +54,9 @@ def _demos(path: Path) -> list[dict[str, str]]:
     pairs = _object(path)
     wrong = [query for query, answer in pairs.items() if not isinstance(answer, str)]
     if wrong:
-        raise DataError(f"{str(path)!r}: the answer to {wrong[0][:60]!r} is no text; give ICL_examples.json, query to answer")
+        raise DataError(
+            f"{str(path)!r}: the answer to {wrong[0][:60]!r} is no text; give ICL_examples.json, query to answer"
+        )
     return [{"query": query, "response": _unmarked(answer)} for query, answer in pairs.items()]
 
 
@@ -68,5 +74,7 @@ def _object(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"{str(path)!r}: is no JSON ({error})") from error
     if not isinstance(data, dict) or not data:
-        raise DataError(f"{str(path)!r}: is no JSON object with entries; give a published output.json or ICL_examples.json")
+        raise DataError(
+            f"{str(path)!r}: is no JSON object with entries; give a published output.json or ICL_examples.json"
+        )
     return data

@@ -59,9 +59,7 @@ class Responder(dspy.Module):  # type: ignore[misc]  # DSPy has no type marker
         if adapter == "prose":
             output_field(own)
         self.adapter = adapter
-        self.respond = RetrievingPredict(
-            own, demos=demos, k=min(2, len(demos)) if k is None else k, encoder=encoder
-        )
+        self.respond = RetrievingPredict(own, demos=demos, k=min(2, len(demos)) if k is None else k, encoder=encoder)
 
     def forward(self, **inputs: Any) -> dspy.Prediction:
         """Return a prediction with the signature's output field."""

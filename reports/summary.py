@@ -38,7 +38,9 @@ def print_summary(
     console.print(_usage(result))
     if result["stopped"]:
         console.print(Text(f"The search was stopped early: {result['stopped']}."))
-    counts = {name: result[name] for name in ("missing_judgements", "program_errors", "unusable_proposals") if result[name]}
+    counts = {
+        name: result[name] for name in ("missing_judgements", "program_errors", "unusable_proposals") if result[name]
+    }
     if counts:
         console.print(Text(", ".join(f"{name.replace('_', ' ')}: {count}" for name, count in counts.items())))
     if log_dir is not None:
@@ -53,7 +55,9 @@ def verdict(result: dict[str, Any]) -> str:
     if result["decision"] is None:
         return "No held-out prompts were given, so nothing is said about a gain: set data.num_val to compare."
     if result["gain"] is None:
-        return f"None of the {result['num_val']} held-out prompts could be judged twice: nothing can be said about a gain."
+        return (
+            f"None of the {result['num_val']} held-out prompts could be judged twice: nothing can be said about a gain."
+        )
     interval = ""
     if result["gain_ci"] is not None:
         low, high = result["gain_ci"]

@@ -12,7 +12,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import dspy
 from dspy._vendor.lm15.serde import request_to_dict
 from dspy.clients.backend_selection import CLIENT_KEYS
+from dspy.clients.errors import wrap_error
 from dspy.lm15 import Request, Response, response_to_events
 
 from ..errors import BudgetExceededError, ConfigError
@@ -107,6 +108,8 @@ class Meter:
     usage: dict[Role, Usage] = field(default_factory=lambda: {role: Usage() for role in Role})
     stopped: str | None = None
     """Why no further call is allowed; None while calls are allowed."""
+    failures: dict[Role, Exception] = field(default_factory=dict)
+    """The last error of each role that had one."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def admit(self, role: Role) -> None:
@@ -121,10 +124,22 @@ class Meter:
                 raise BudgetExceededError(self.stopped)
             self._change(role, calls=1)
 
-    def fail(self, role: Role, seconds: float) -> None:
+    def fail(self, role: Role, seconds: float, error: BaseException) -> None:
         """Count a call that came back with an error."""
         with self._lock:
             self._change(role, errors=1, seconds=seconds)
+            if isinstance(error, Exception):
+                self.failures[role] = error
+
+    def check(self) -> None:
+        """Raise if every request of a role failed: a program or a metric may have hidden that from its caller.
+
+        Raises:
+            LMError: The role's last failure.
+        """
+        for role, error in self.failures.items():
+            if self.usage[role].errors == self.usage[role].calls:
+                raise wrap_error(error, model=role.value) from error
 
     def finish(self, role: Role, call: RecordedCall, *, replayed: bool = False) -> None:
         """Count a call's tokens, seconds and price; a replayed one also counts as the call that it once was."""
@@ -160,7 +175,7 @@ class Meter:
             return f"max_tokens={self.max_tokens} is reached"
         if self.max_cost is not None:
             if None in costs:
-                return f"max_cost={self.max_cost}: the price of a call is unknown; cap the run by max_lm_calls or max_tokens"
+                return f"max_cost={self.max_cost}: a call has no known price; cap the run by max_lm_calls or max_tokens"
             if spent >= self.max_cost:
                 return f"max_cost={self.max_cost} dollars is reached"
         return None
@@ -205,8 +220,8 @@ class MeteredEngine:
         begin = time.perf_counter()
         try:
             response = self._inner.complete(request)
-        except BaseException:
-            self._meter.fail(self._role, time.perf_counter() - begin)
+        except BaseException as error:
+            self._meter.fail(self._role, time.perf_counter() - begin, error)
             raise
         call = RecordedCall(response=response, seconds=time.perf_counter() - begin, cost=self._price(response))
         self._meter.finish(self._role, call)
@@ -248,7 +263,8 @@ class _Scope:
             return f"{digest}-{self._seen[digest]}"
 
 
-_SCOPE: ContextVar[_Scope] = ContextVar("drpo_call_scope", default=_Scope("outside"))
+_OUTSIDE = _Scope("outside")
+_SCOPE: ContextVar[_Scope] = ContextVar("drpo_call_scope", default=_OUTSIDE)
 _SAMPLE: ContextVar[int] = ContextVar("drpo_sample", default=0)
 
 
@@ -295,8 +311,17 @@ def as_lm(value: dspy.BaseLM | str | None, *, name: str) -> dspy.BaseLM | None:
 
 
 def metered(lm: dspy.BaseLM, *, role: Role, meter: Meter, record: CallRecord | None = None) -> dspy.LM:
-    """Return a copy of an LM whose every request is counted and recorded under a role; the LM itself is untouched."""
-    through: Callable[[Any], MeteredEngine] = lambda inner: MeteredEngine(inner, role=role, meter=meter, record=record)  # noqa: E731
+    """Return a copy of an LM whose every request is counted and recorded under a role; the LM itself is untouched.
+
+    With a record DSPy's cache is off: what it remembers of an interrupted run would not be counted in the resumed one,
+    and whether the second of two equal requests finds it filled would depend on the threads.
+    """
+    if record is not None and isinstance(lm, dspy.LM):
+        lm = lm.copy(cache=False)
+
+    def through(inner: Any) -> MeteredEngine:
+        return MeteredEngine(inner, role=role, meter=meter, record=record)
+
     if not isinstance(lm, dspy.LM) or type(lm).forward is not dspy.LM.forward:  # a class of the user's, which we ask
         sampling = {key: value for key, value in lm.kwargs.items() if key not in CLIENT_KEYS}
         engine = through(_ThroughLM(lm))

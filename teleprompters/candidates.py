@@ -24,6 +24,8 @@ def base_of(student: dspy.Module, *, k: int | None) -> dspy.Module:
         own = (isinstance(predictor, RetrievingPredict) and predictor.pool) or predictor.demos
         return retrieving(predictor, k=k) if own and k is not None else predictor
 
+    if not isinstance(student, dspy.Module):
+        raise ConfigError(f"student={student!r}: give a DSPy program, that is an instance of a dspy.Module")
     base = replace_predictors(student, replace)
     for name in ("candidate_programs", "drpo_result"):  # every copy would carry them along
         vars(base).pop(name, None)
@@ -39,7 +41,7 @@ def candidate_of(program: dspy.Module) -> Candidate:
     found = tuple((name, predictor.signature.instructions) for name, predictor in program.named_predictors())
     if not found:
         raise ConfigError(
-            f"student={type(program).__name__}: it has no predictor to optimize; compiled sub-modules are frozen, so set "
+            f"student={type(program).__name__}: it has no predictor to optimize; compiled sub-modules are frozen: set "
             "their `_compiled` to False to include them"
         )
     return found

@@ -8,7 +8,7 @@ The search itself is `beam.py`. This module gives it its three callables: propos
 Differences from the paper's code, besides those numbered in `beam.py` and `metrics/reward.py`:
 
 1. The student is any DSPy program. With several predictors each level rewrites one of them, in turn.
-2. An instruction is proposed by one call per sample instead of one call for all, because most endpoints take `n=1` only;
+2. An instruction is proposed by one call per sample instead of one call for all, since most endpoints take `n=1` only;
    an unreadable sample is drawn anew once and costs only itself.
 3. Criteria of queries that will certainly be reached are fetched ahead; all calls of a level run side by side.
    Neither changes which calls are made.
@@ -119,12 +119,12 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
             )
         if optimize_demos:
             raise NotImplementedError("optimize_demos=True: this stage is not built yet; leave it None")
-        for name, value, lowest in (("k", k, 0), ("max_lm_calls", max_lm_calls, 1), ("max_tokens", max_tokens, 1),
-                                    ("num_threads", num_threads, 1), ("max_errors", max_errors, 1), ("seed", seed, 0)):  # fmt: skip
+        for name, value, lowest in (
+            ("k", k, 0), ("max_lm_calls", max_lm_calls, 1), ("max_tokens", max_tokens, 1), ("max_cost", max_cost, 0),
+            ("num_threads", num_threads, 1), ("max_errors", max_errors, 1), ("seed", seed, 0),
+        ):  # fmt: skip
             if value is not None:
-                check_number(name, value, lowest)
-        if max_cost is not None:
-            check_number("max_cost", max_cost, 0, whole=False)
+                check_number(name, value, lowest, whole=name != "max_cost")
         self.metric = metric
         self.task_lm, self.judge_lm, self.criteria_lm, self.prompt_lm = task_lm, judge_lm, criteria_lm, prompt_lm
         self.auto = auto
@@ -185,7 +185,7 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
             max_errors = self.max_errors or dspy.settings.max_errors
             run = Run(
                 base, lms=lms, pool=pool, trainset=trainset, valset=valset or (), directory=directory,
-                evaluator=Evaluator(lms.reward or self.metric, max_errors=max_errors, metric_lm=lms.judge),
+                evaluator=Evaluator(lms.metric, max_errors=max_errors, metric_lm=lms.judge),
                 proposals=Proposals(
                     pool, n_actions=search.n_actions, lm=lms.prompt, rewriter=InstructionRewriter(rules=self.rules),
                     temperature=search.temperature, proposer=self.proposer,
@@ -215,6 +215,8 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
 
 
 def _check_examples(examples: Sequence[dspy.Example], *, name: str, empty: bool = False) -> None:
+    if not isinstance(examples, Sequence):
+        raise ConfigError(f"{name}={examples!r}: give a list of dspy.Example(...).with_inputs(...)")
     if not examples and not empty:
         raise ConfigError(f"{name}={examples!r}: give at least one dspy.Example(...).with_inputs(...)")
     for index, example in enumerate(examples):

@@ -28,7 +28,7 @@ from ..programs.boundary import enclose
 from ..programs.outages import outage_in
 
 LOWEST, EASY = 1.0, 4.5
-"""The reward of a failed program, and the one above which a query is too easy to learn from (algorithm, section 2.2)."""
+"""Reward of a failed program, and the one above which a query is too easy to learn from (algorithm, section 2.2)."""
 
 Metric = Callable[..., Any]
 """A DSPy metric: (example, prediction, trace=None, ...) to a number, a bool or `Prediction(score, feedback)`."""
@@ -126,7 +126,8 @@ class Evaluator:
         with dspy.context(trace=[], **self._metric_context):
             value = self._metric(example, prediction)
         score, said = _score_of(value)
-        text = f"{enclose('query', query)}\n\n{enclose('answer', answer)}\n\n{said or f'The metric gave {score:.3g} of 1.'}"
+        said = said or f"The metric gave {score:.3g} of 1."
+        text = f"{enclose('query', query)}\n\n{enclose('answer', answer)}\n\n{said}"
         scores = value.get("scores") if isinstance(value, dspy.Prediction) else None
         named = {str(name): int(number) for name, number in scores.items()} if isinstance(scores, dict) else {}
         rows = tuple(Score(name, number) for name, number in named.items())

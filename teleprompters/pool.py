@@ -20,7 +20,7 @@ class TaskPool:
 
     Args:
         num_threads: How many tasks run at once, at least 1. With 1 they run in the calling thread.
-        meter: The run's counter; once it allows no further call, a task's failure is the budget's end.
+        meter: The run's counter; once it has refused a call, every task that is not finished ends so.
     """
 
     def __init__(self, num_threads: int, *, meter: Meter) -> None:
@@ -69,10 +69,13 @@ class TaskPool:
 
     def _run(self, label: str, function: Callable[[T], R], item: T) -> R:
         with call_scope(label):
+            # DSPy wraps what an engine raises, and a program may hide it: the meter knows for certain.
             try:
-                return function(item)
+                result = function(item)
             except Exception as error:
-                # DSPy wraps what an engine raises, and a program may catch it: the meter knows for certain.
                 if self._meter.stopped is not None and not isinstance(error, BudgetExceededError):
                     raise BudgetExceededError(self._meter.stopped) from error
                 raise
+            if self._meter.stopped is not None:
+                raise BudgetExceededError(self._meter.stopped)
+            return result

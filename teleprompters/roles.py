@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from ..metrics.reward import DynamicReward, default_judge
 from ..programs.replacing import copied
 from ..serving.roles import CallRecord, Meter, Role, as_lm, metered
+from .evaluation import Metric
 
 _SECRET = re.compile(r"key|token$|secret|password|auth|header|base", re.IGNORECASE)
 
@@ -28,8 +29,8 @@ class RunLMs:
     """Chooses criteria; None where the judge is None."""
     prompt: dspy.BaseLM
     """Rewrites."""
-    reward: DynamicReward | None
-    """The dynamic reward, bound to its LMs; None under a metric of the user's."""
+    metric: Metric
+    """What scores: a dynamic reward, bound to its LMs, or a metric of the user's."""
     meter: Meter
     """Counts and caps."""
     record: CallRecord | None = None
@@ -43,8 +44,17 @@ class RunLMs:
 
         task, judge = through(self.task, Role.TASK), through(self.judge, Role.JUDGE)
         criteria, prompt = through(self.criteria, Role.CRITERIA), through(self.prompt, Role.PROMPT)
-        reward = self.reward.bound(judge_lm=judge, criteria_lm=criteria) if self.reward is not None else None
-        return replace(self, task=task, judge=judge, criteria=criteria, prompt=prompt, reward=reward, record=record)
+        bound = replace(self, task=task, judge=judge, criteria=criteria, prompt=prompt, record=record)
+        return (
+            bound
+            if self.reward is None
+            else replace(bound, metric=self.reward.bound(judge_lm=judge, criteria_lm=criteria))
+        )
+
+    @property
+    def reward(self) -> DynamicReward | None:
+        """Return the dynamic reward, None under a metric of the user's."""
+        return self.metric if isinstance(self.metric, DynamicReward) else None
 
     def working(self, program: dspy.Module) -> dspy.Module:
         """Return a copy of a program for the run: predictors with an LM of their own have it counted as the task's."""
@@ -98,14 +108,13 @@ def resolve_lms(optimizer: Any, student: dspy.Module) -> RunLMs:
     task = given["task_lm"] or dspy.settings.lm
     if task is None and any(predictor.lm is None for predictor in student.predictors()):
         raise ConfigError("task_lm=None and no LM is configured: give task_lm=... or call dspy.configure(lm=...)")
-    metric = optimizer.metric
-    reward = DynamicReward() if metric is None else metric if isinstance(metric, DynamicReward) else None
+    metric = DynamicReward() if optimizer.metric is None else optimizer.metric
     judge, criteria = given["judge_lm"], given["criteria_lm"]
-    if reward is not None:
-        judge = reward.judge_lm or judge or default_judge()
-        criteria = reward.criteria_lm or criteria or judge
+    if isinstance(metric, DynamicReward):
+        judge = metric.judge_lm or judge or default_judge()
+        criteria = metric.criteria_lm or criteria or judge
     prompt = given["prompt_lm"] or judge or dspy.settings.lm or task
     if prompt is None:
         raise ConfigError("prompt_lm=None and no judge or LM is configured: give prompt_lm=...")
     meter = Meter(max_lm_calls=optimizer.max_lm_calls, max_tokens=optimizer.max_tokens, max_cost=optimizer.max_cost)
-    return RunLMs(task, judge, criteria, prompt, reward, meter)
+    return RunLMs(task, judge, criteria, prompt, metric, meter)

@@ -91,6 +91,7 @@ class Run:
         else:
             self._proposals.check()
         self._evaluator.check()
+        self._lms.meter.check()
 
     def compare(self, *, seed: int) -> Comparison | None:
         """Return the comparison of student and result on the held-out queries; equal ones are judged once.
@@ -161,10 +162,11 @@ class Run:
         example = self._trainset[number]
         tasks: list[Any] = [(instruct(self._working, candidate), example) for candidate in candidates]
         done = self._pool.map(f"level {number} judge", self._judge_or_fetch, [*tasks, *self._ahead.due()])
-        _check_criteria(done[len(candidates) :])
+        _check_criteria([entry for entry in done if isinstance(entry, Entry)])
         return [
             Evaluation(judged.reward, easy=judged.reward is not None and judged.reward > EASY, detail=judged)
-            for judged in done[: len(candidates)]
+            for judged in done
+            if isinstance(judged, Judged)
         ]
 
     def _judge_or_fetch(self, task: Any) -> Judged | Entry:

@@ -23,7 +23,9 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").g
 def blocks(language: str) -> list:
     found = []
     for page in PAGES:
-        for number, match in enumerate(re.finditer(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)):
+        for number, match in enumerate(
+            re.finditer(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+        ):
             found.append(pytest.param(match.group(1), id=f"{page.stem}-{number}"))
     return found
 
@@ -78,7 +80,11 @@ def test_configs_are_valid(block: str, tmp_path: Path) -> None:
 
 
 def modules() -> list[str]:
-    return [info.name for info in pkgutil.walk_packages(drpo.__path__, "drpo.") if ".tests" not in info.name and "_main_" not in info.name]
+    return [
+        info.name
+        for info in pkgutil.walk_packages(drpo.__path__, "drpo.")
+        if ".tests" not in info.name and "_main_" not in info.name
+    ]
 
 
 def test_docstring_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +92,11 @@ def test_docstring_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "not-a-key")
     rooms = {"programs", "metrics", "teleprompters", "serving", "reports", "configs", "commands", "errors"}
-    names = [name for name in modules() if name.split(".")[1] in rooms and "launcher" not in name and "supervisor" not in name]
+    names = [
+        name
+        for name in modules()
+        if name.split(".")[1] in rooms and "launcher" not in name and "supervisor" not in name
+    ]
     results = {name: doctest.testmod(importlib.import_module(name)) for name in names}
     assert sum(result.attempted for result in results.values()) > 50
     assert {name: result.failed for name, result in results.items() if result.failed} == {}

@@ -1,5 +1,7 @@
 """Hostile text inside a prompt stays text: it forges no mark, hides nothing, and costs no time."""
 
+# ruff: noqa: RUF001  # look-alikes are what this is about
+
 from __future__ import annotations
 
 import re
@@ -14,7 +16,9 @@ from drpo.programs.boundary import enclose, neutralise, one_line
 
 OWN_MARK = re.compile(r"<<\s*/?\s*\w+\s+[0-9a-fA-F]{8}\s*>>")
 XML_TAG = re.compile(r"</?\w+>")
-HOSTILE = st.text(st.sampled_from("[]#<>/ \n\tanswer0123456789\u200b\u200d\u202e\x00_‹é") | st.characters(), max_size=60)
+HOSTILE = st.text(
+    st.sampled_from("[]#<>/ \n\tanswer0123456789\u200b\u200d\u202e\x00_‹é") | st.characters(), max_size=60
+)
 
 
 def test_enclose_shows_the_text_between_its_own_marks() -> None:
@@ -81,7 +85,9 @@ def test_one_line_adds_no_line(text: str) -> None:
     assert len(one_line(text).splitlines()) <= 1
 
 
-@pytest.mark.parametrize("unit", ["<", "< ", "<a ", "<a/ ", "<<", "<<a ", "[[", "[ ", "[[ \t", "\u200c", "<<a " + "0" * 50])
+@pytest.mark.parametrize(
+    "unit", ["<", "< ", "<a ", "<a/ ", "<<", "<<a ", "[[", "[ ", "[[ \t", "\u200c", "<<a " + "0" * 50]
+)
 def test_hostile_length_costs_no_time(unit: str) -> None:
     """Invariant: time is linear in the length; 200,000 characters of any nonsense take well under a second."""
     begin = time.perf_counter()

@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drpo.programs.asking import READ_AT_MOST, fresh, json_objects, sound
-from drpo.programs.boundary import enclose
 from drpo.programs.judge import JUDGE_RULES, Asked, Grade, Judge, read_grades, read_score
 from drpo.serving.scripted import Prompt, scripted_lm
 
@@ -34,6 +33,17 @@ REPLIES = st.lists(
 ).map("".join)
 
 
+VALUES = st.recursive(
+    st.integers(-1, 7) | st.text(max_size=3) | st.none() | st.booleans(),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["score", "rationale", "criterion"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+OBJECTS = st.dictionaries(st.sampled_from(["judgement_1", "Clarity", "judgement_2", "x"]), VALUES)
+
+
 def judged(
     replies: Sequence[str], criteria: Sequence[Asked] = (CLARITY, DEPTH), *, adapter: Any = None, **options: Any
 ) -> tuple[list[int | None], list[Prompt]]:
@@ -44,7 +54,7 @@ def judged(
     return [grade.score if grade else None for grade in grades], lm.engine.prompts
 
 
-# --- what is sent ------------------------------------------------------------------------------------------------------
+# --- what is sent ---------------------------------------------------------------------------------
 
 
 def test_the_prompt_begins_with_what_is_constant_and_ends_with_the_answer() -> None:
@@ -95,7 +105,7 @@ def test_a_criterion_adds_no_line() -> None:
     assert "1. Rhyme: It rhymes. 2. Depth: always 5\n   Here: So. Query:\n2. Critical-Thinking" in prompt.last
 
 
-# --- how replies are read ----------------------------------------------------------------------------------------------
+# --- how replies are read -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -122,7 +132,7 @@ def test_a_criterion_adds_no_line() -> None:
         '<judgement_1>{"score": 4}</judgement_1>\n<judgement_2>{"score": 5}</judgement_2>',
         "judgement_1: {score: 4}\njudgement_2: {score: 5}",
         BOTH[:-2],
-        f"{BOTH[:-1]}, \"comment\": \"as asked\"}}",
+        f'{BOTH[:-1]}, "comment": "as asked"}}',
     ],
 )
 def test_readable_replies_cost_one_call(reply: str) -> None:
@@ -131,7 +141,9 @@ def test_readable_replies_cost_one_call(reply: str) -> None:
     assert len(prompts) == 1
 
 
-@pytest.mark.parametrize("score", ["N/A", "", "four", None, 0, 6, 10, "0", "6", "4/10", "4 of 10", True, "true", -1, 5.5])
+@pytest.mark.parametrize(
+    "score", ["N/A", "", "four", None, 0, 6, 10, "0", "6", "4/10", "4 of 10", True, "true", -1, 5.5]
+)
 def test_what_is_no_score_is_missing_and_asked_for_once_more(score: Any) -> None:
     """Invariant: a number outside 1 to 5 is missing; it is never moved to the nearest end."""
     reply = {"judgement_1": {"rationale": "a", "score": 4}, "judgement_2": {"rationale": "b", "score": score}}
@@ -212,18 +224,37 @@ def test_half_characters_of_a_cut_off_reply_do_not_spread() -> None:
     assert sound("\ud83d\ude00") == "😀"
 
 
-# --- readers, whatever they are given -----------------------------------------------------------------------------------
+# --- readers, whatever they are given -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("value", "score"),
-    [(1, 1), (5, 5), (4.0, 4), (4.99, 4), ("4", 4), (" 4. ", 4), ("3.5/5", 3), ("4 / 5", 4), ("Score = 2", 2), ("5/5.0", 5)],
+    [
+        (1, 1),
+        (5, 5),
+        (4.0, 4),
+        (4.99, 4),
+        ("4", 4),
+        (" 4. ", 4),
+        ("3.5/5", 3),
+        ("4 / 5", 4),
+        ("Score = 2", 2),
+        ("5/5.0", 5),
+    ],
 )
 def test_read_score(value: Any, score: int) -> None:
     assert read_score(value) == score
 
 
-@given(st.text(max_size=50) | st.floats() | st.integers() | st.booleans() | st.none() | st.lists(st.integers()) | st.binary())
+@given(
+    st.text(max_size=50)
+    | st.floats()
+    | st.integers()
+    | st.booleans()
+    | st.none()
+    | st.lists(st.integers())
+    | st.binary()
+)
 def test_a_score_is_whole_and_from_1_to_5_or_an_error(value: Any) -> None:
     try:
         score = read_score(value)
@@ -251,15 +282,15 @@ def test_no_reply_breaks_the_readers(reply: str) -> None:
     assert len(prompts) <= 2
 
 
-@given(st.dictionaries(st.sampled_from(["judgement_1", "Clarity", "judgement_2", "x"]), st.recursive(
-    st.integers(-1, 7) | st.text(max_size=3) | st.none() | st.booleans(), lambda inner: st.lists(inner, max_size=2)
-    | st.dictionaries(st.sampled_from(["score", "rationale", "criterion"]), inner, max_size=3), max_leaves=6)))  # fmt: skip
+@given(OBJECTS)
 def test_no_json_object_breaks_the_readers(reply: dict[str, Any]) -> None:
     scores, _ = judged([json.dumps(reply)] * 2)
     assert all(score is None or 1 <= score <= 5 for score in scores)
 
 
-@pytest.mark.parametrize("unit", ["{", "[", "[{", '{"a":', "{{}", "judgement_1{", "}{", '"', "[#", "{]", '{"judgement_1": '])
+@pytest.mark.parametrize(
+    "unit", ["{", "[", "[{", '{"a":', "{{}", "judgement_1{", "}{", '"', "[#", "{]", '{"judgement_1": ']
+)
 def test_a_reply_that_ran_away_costs_no_time_and_no_run(unit: str) -> None:
     """Invariant: degenerate text of any length is unreadable, not an error, and not minutes of parsing."""
     for length in (3_000, READ_AT_MOST * 10):
@@ -276,7 +307,7 @@ def test_a_score_that_ran_away_costs_no_time() -> None:
     assert time.perf_counter() - begin < 1
 
 
-# --- the schema --------------------------------------------------------------------------------------------------------
+# --- the schema -----------------------------------------------------------------------------------
 
 
 def test_the_schema_admits_the_five_scores_and_nothing_else() -> None:

@@ -20,7 +20,13 @@ DEMOS = [
     {"query": "Wash wool?", "response": "Cold,\nby hand."},
     {"query": "Iron silk?", "response": "Inside out."},
 ]
-ODD = ["{braces} and {query}", "[QUERY] [INSTRUCTION]", "tabs\tand  blanks", "שלום 👩\u200d👩\u200d👧 \x00 end", "%s %(query)s $x"]
+ODD = [
+    "{braces} and {query}",
+    "[QUERY] [INSTRUCTION]",
+    "tabs\tand  blanks",
+    "שלום 👩\u200d👩\u200d👧 \x00 end",
+    "%s %(query)s $x",
+]
 
 
 def sent(
@@ -54,9 +60,7 @@ def test_base_models_get_the_papers_layout(k: int) -> None:
         f"# Query\n{demo['query']}\n\n# Answer\n<START>\n{demo['response']}\n<END>\n\n" for demo in DEMOS[:k]
     )
     assert prompt.system == ""
-    assert prompt.turns == (
-        ("user", f"Answer briefly.\n\n{shown}# Query\nFry tofu?\n\n# Answer\n<START>\n"),
-    )
+    assert prompt.turns == (("user", f"Answer briefly.\n\n{shown}# Query\nFry tofu?\n\n# Answer\n<START>\n"),)
 
 
 @pytest.mark.parametrize("text", ODD)
@@ -139,7 +143,9 @@ def test_a_base_models_reply_ends_at_the_first_marker(reply: str, answer: str) -
     assert sent(respond("Answer."), reply=reply, model_type="text", query="q")[1].response == answer
 
 
-@pytest.mark.parametrize(("model_type", "reply"), [("chat", ""), ("chat", " \n"), ("text", "<END>"), ("text", "<START>")])
+@pytest.mark.parametrize(
+    ("model_type", "reply"), [("chat", ""), ("chat", " \n"), ("text", "<END>"), ("text", "<START>")]
+)
 def test_an_empty_reply_is_a_parse_error(model_type: str, reply: str) -> None:
     with pytest.raises(AdapterParseError, match="empty"):
         sent(respond("Answer."), reply=reply, model_type=model_type, query="q")
@@ -173,7 +179,9 @@ class _Requests(ScriptedEngine):
     ("model_type", "config", "stop"),
     [("text", {}, STOPS), ("text", {"stop": ["."]}, (".",)), ("chat", {}, ()), ("chat", {"stop": ["."]}, (".",))],
 )
-def test_only_base_models_are_given_stop_strings(model_type: str, config: dict[str, Any], stop: tuple[str, ...]) -> None:
+def test_only_base_models_are_given_stop_strings(
+    model_type: str, config: dict[str, Any], stop: tuple[str, ...]
+) -> None:
     engine = _Requests()
     with dspy.context(lm=dspy.LM("x", engine=engine, model_type=model_type, cache=False), adapter=ProseAdapter()):
         dspy.Predict(respond("Answer."))(query="q", config=config)

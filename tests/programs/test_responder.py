@@ -33,7 +33,9 @@ def test_it_answers_in_prose_whatever_adapter_is_configured() -> None:
     assert prediction.response == "Fine."
 
 
-@pytest.mark.parametrize(("given", "k", "shown"), [(0, None, 0), (1, None, 1), (4, None, 2), (4, 0, 0), (4, 3, 3), (4, 4, 4)])
+@pytest.mark.parametrize(
+    ("given", "k", "shown"), [(0, None, 0), (1, None, 1), (4, None, 2), (4, 0, 0), (4, 3, 3), (4, 4, 4)]
+)
 def test_how_many_demonstrations_are_shown(given: int, k: int | None, shown: int) -> None:
     prompt, _ = ask(Responder(demos=DEMOS[:given], k=k), query="Why?")
     assert len(prompt.turns) == 2 * shown + 1
@@ -142,7 +144,9 @@ def test_field_types_do_not_stand_in_a_file() -> None:
     assert state["responder"]["signature"]["types"] == {"mood": "Literal['good', 'bad']"}
     with pytest.raises(ProgramStructureError, match="fields of the types"):
         Responder.from_state(state)
-    signature = dspy.Signature({"query": (str, dspy.InputField()), "mood": (Literal["good", "bad"], dspy.OutputField())})
+    signature = dspy.Signature(
+        {"query": (str, dspy.InputField()), "mood": (Literal["good", "bad"], dspy.OutputField())}
+    )
     Responder(signature, adapter="json").load_state(state)
 
 

@@ -14,11 +14,16 @@ from typing import Any
 
 import pytest
 import yaml
-from endpoint import Endpoint, Reply, Sent, endpoint
+from endpoint import Endpoint, Reply, Sent
 
 from drpo.__main__ import main
 
-PROMPTS = ["How do I start a compost heap?", "Explain tides to a child.", "Draft a polite reminder.", "What is a prime?"]
+PROMPTS = [
+    "How do I start a compost heap?",
+    "Explain tides to a child.",
+    "Draft a polite reminder.",
+    "What is a prime?",
+]
 
 
 def play(sent: Sent) -> Reply:
@@ -28,7 +33,9 @@ def play(sent: Sent) -> Reply:
         return f"A short answer to {sent.body['messages'][-1]['content']!r}."
     asked = sent.body["response_format"]["json_schema"]["schema"]["properties"]
     if model == "prompt":
-        return json.dumps({"analysis": "too short", "new_instruction": f"Answer well, take {zlib.crc32(text.encode()) % 97}."})
+        return json.dumps(
+            {"analysis": "too short", "new_instruction": f"Answer well, take {zlib.crc32(text.encode()) % 97}."}
+        )
     if "criteria" in asked:
         return json.dumps({"analysis": "simple", "criteria": [{"name": "Clarity", "reason": "", "definition": ""}]})
     return json.dumps({name: {"rationale": "seen", "score": 2 + zlib.crc32(text.encode()) % 3} for name in asked})

@@ -103,8 +103,11 @@ def test_31_resuming_a_finished_run_asks_nothing(adapter: dspy.Adapter, straight
     assert world.num_calls == 0
 
 
-def test_31_an_outage_is_resumed(adapter: dspy.Adapter, straight: Straight, tmp_path: Path) -> None:
-    """Item 31: so is a run that an outage ended, with another number of threads too; each reply is paid for once."""
+@pytest.mark.parametrize("cache", [False, True])
+def test_31_an_outage_is_resumed(cache: bool, adapter: dspy.Adapter, straight: Straight, tmp_path: Path) -> None:
+    """Item 31: so is a run that an outage ended, with another number of threads, each reply paid for once; what DSPy's
+    cache remembers of the first part is counted all the same.
+    """
     left = [17]
 
     def dies(role: str, prompt: Prompt) -> None:
@@ -112,7 +115,8 @@ def test_31_an_outage_is_resumed(adapter: dspy.Adapter, straight: Straight, tmp_
         if left[0] < 0:
             raise lm15.ServerError("gone", status=503)
 
-    failing, resumed = World(before=dies, structured_output=True), World(structured_output=True)
+    failing = World(before=dies, structured_output=True, cache=cache)
+    resumed = World(structured_output=True, cache=cache)
     with pytest.raises(LMError, match="gone"):
         killed_run(failing, tmp_path / "run", num_threads=7)
     on_record = len((tmp_path / "run" / "calls.jsonl").read_text().splitlines())

@@ -8,11 +8,12 @@ from typing import Any
 
 import dspy
 import pytest
-from contract_programs import SHAPES, Mixed, World, all_modules, all_predictors, examples_for, picture, run_of
+from contract_programs import SHAPES, Mixed, World, all_modules, all_predictors, examples, examples_for, picture, run_of
 from dspy.teleprompt import Teleprompter
 from dspy.utils.callback import BaseCallback
 
 from drpo import DRPOTeleprompter
+from drpo.errors import ConfigError
 from drpo.serving.roles import MeteredEngine
 from drpo.serving.scripted import ScriptedEngine, scripted_lm
 
@@ -42,6 +43,24 @@ def test_2_compile_names_its_arguments() -> None:
     assert next(iter(parameters)) == "student"
     assert {"trainset", "teacher", "valset"} <= set(parameters)
     assert not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+
+
+@pytest.mark.parametrize("student", [None, Mixed, "a program"])
+def test_2_what_is_no_program_is_said(student: Any) -> None:
+    """Item 2: a student that is no program (a class is the usual slip) is refused in words."""
+    with pytest.raises(ConfigError, match="student="):
+        World().optimizer().compile(student, trainset=examples(1))
+
+
+@pytest.mark.parametrize(
+    "trainset", [None, [], iter(examples(2)), [{"question": "a dict"}], [dspy.Example(question="no inputs")]]
+)
+def test_2_what_is_no_trainset_is_said(trainset: Any) -> None:
+    """Item 2: so is a trainset that is none, empty, or of examples without inputs."""
+    world = World()
+    with pytest.raises(ConfigError, match="trainset"):
+        world.optimizer().compile(Mixed(), trainset=trainset)
+    assert world.num_calls == 0
 
 
 @every_shape

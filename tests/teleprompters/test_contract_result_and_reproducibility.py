@@ -199,6 +199,17 @@ def test_28_num_threads_changes_nothing(adapter: dspy.Adapter, tmp_path: Path) -
     assert found[0] == found[1]
 
 
+def test_28_equal_requests_over_a_cache(adapter: dspy.Adapter, tmp_path: Path) -> None:
+    """Item 28: two equal requests at the same time are two calls at any number of threads, with a cached LM too."""
+    found = []
+    for num_threads in (1, 16):
+        world, folder = World(before=dawdle, cache=True), tmp_path / f"{num_threads}"
+        world._rewrite = lambda prompt: json.dumps({"analysis": "none", "new_instruction": "Always the same."})
+        program = world.compile(dspy.Predict("question -> answer"), num_threads=num_threads, log_dir=folder)
+        found.append((figures(program), world.calls))
+    assert found[0] == found[1]
+
+
 def test_28_equal_examples_and_a_failing_program(adapter: dspy.Adapter) -> None:
     """Item 28: the same with one query several times (its criteria are still chosen once) and failures on the way."""
 

@@ -54,7 +54,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             pytest.fail(f"{path} is missing: run `make vllm-env` first (or set DRPO_VLLM_PYTHON and DRPO_VLLM_MODEL)")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    overrides = [f"serve.smollm2.{key}={value}" for key, value in (("python", PYTHON), ("model", MODEL), ("port", port))]
+    overrides = [
+        f"serve.smollm2.{key}={value}" for key, value in (("python", PYTHON), ("model", MODEL), ("port", port))
+    ]
     settings = load_settings("smollm2", overrides)
     folder = tmp_path_factory.mktemp("run")
     server = VLLMServer(settings.serve["smollm2"], log_dir=folder, on_progress=print).start()
@@ -87,7 +89,16 @@ def result_of(run: Run) -> dict:
 def test_files_and_decision(run: Run) -> None:
     """The run directory is complete, and its figures say what happened."""
     names = {path.name for path in run.folder.iterdir()}
-    assert names >= {"config.json", "log.txt", "calls.jsonl", "trace.json", "trace.md", "program.json", "ledger.json", "result.json"}
+    assert names >= {
+        "config.json",
+        "log.txt",
+        "calls.jsonl",
+        "trace.json",
+        "trace.md",
+        "program.json",
+        "ledger.json",
+        "result.json",
+    }
     result = result_of(run)
     assert result["decision"] in {"improved", "no_gain"}
     assert result["num_val"] == 4
@@ -118,7 +129,10 @@ def test_25_of_25_judge_replies_parse(run: Run) -> None:
     judge = Judge(tries=1)
     queries = [example.query for example in load_prompts("builtin:prompts", limit=25).examples]
     pairs = dspy.Parallel(num_threads=8, disable_progress_bar=True)(
-        [(judge, {"lm": lm, "query": query, "answer": f"About that: {query} It depends.", "criteria": criteria}) for query in queries]
+        [
+            (judge, {"lm": lm, "query": query, "answer": f"About that: {query} It depends.", "criteria": criteria})
+            for query in queries
+        ]
     )
     parsed = [grades for grades in pairs if all(grade is not None for grade in grades)]
     print(f"{len(parsed)} of {len(queries)} judge replies parsed")
@@ -131,7 +145,11 @@ def test_killed_server_restarts_and_the_loaded_program_sends_the_same_bytes(run:
     compiled = json.loads((run.folder / "program.json").read_text())
     loaded = load(run.folder / "program.json")
     assert loaded.respond.signature.instructions == compiled["respond"]["signature"]["instructions"]
-    sent = [record["request"] for record in map(json.loads, (run.folder / "calls.jsonl").read_text().splitlines()) if record["role"] == "task"]
+    sent = [
+        record["request"]
+        for record in map(json.loads, (run.folder / "calls.jsonl").read_text().splitlines())
+        if record["role"] == "task"
+    ]
     query = sent[-1]["messages"][-1]["parts"][0]["text"]  # of the held-out comparison, under the final instruction
     seen: list[Prompt] = []
 

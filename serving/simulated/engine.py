@@ -1,0 +1,145 @@
+"""The simulated models as a DSPy engine: the same call path as any other model, without a network."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import dspy
+from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_events
+
+from .. import roles
+from ..scripted import read_prompt
+from .drawing import digest
+from .world import World
+
+if TYPE_CHECKING:
+    from .models import SimulatedModels, SimulatedRequest
+
+ROLES = {"task": "base", "base": "base", "judge": "judge", "criteria": "criteria", "prompt": "prompt"}
+"""Role or model name to the model that plays it."""
+
+
+class SimulatedEngine:
+    """Answer requests by simulated models, in this process.
+
+    Equal requests at a temperature above 0 are told apart by the sample that is being asked for (`roles.sample`), by
+    the task that asks (`roles.call_scope`), and by how often it asked before.
+
+    Args:
+        models: The models.
+        keep_requests: Whether `requests` keeps what was asked.
+    """
+
+    supports_function_calling = False
+    supports_reasoning = False
+    supports_response_schema = True
+    supported_params = frozenset({"response_format", "temperature", "max_tokens", "stop", "seed"})
+
+    def __init__(self, models: SimulatedModels, *, keep_requests: bool = False) -> None:
+        self.models = models
+        self.requests: list[SimulatedRequest] = []
+        """What was asked, oldest first, if it is kept."""
+        self._keep = keep_requests
+        self._asked: WeakKeyDictionary[Any, Counter[str]] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SimulatedEngine:
+        return self  # copies of an LM (another temperature, another rollout) must not repeat each other's samples
+
+    def complete(self, request: Request) -> Response:
+        """Return the reply to one request.
+
+        Raises:
+            ConfigError: If there is no model of that name.
+        """
+        simulated = self._simulated(request)
+        if self._keep:
+            self.requests.append(simulated)
+        reply = self.models.reply(simulated)
+        return Response(
+            id=None,
+            model=request.model,
+            message=Message.assistant([TextPart(reply.text)]),
+            finish_reason="length" if reply.finish_reason == "length" else "stop",
+            usage=Usage(
+                input_tokens=reply.prompt_tokens,
+                output_tokens=reply.completion_tokens,
+                total_tokens=reply.prompt_tokens + reply.completion_tokens,
+            ),
+        )
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        """Yield the reply as one stream."""
+        yield from response_to_events(self.complete(request))
+
+    def price(self, response: Response) -> None:
+        """Return None: a simulated call has no price."""
+        return
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
+
+    def _simulated(self, request: Request) -> SimulatedRequest:
+        from .models import SimulatedRequest
+
+        prompt = read_prompt(request)
+        config = request.config
+        return SimulatedRequest(
+            model=request.model,
+            system=prompt.system,
+            turns=prompt.turns,
+            temperature=config.temperature,
+            seed=getattr(config, "seed", None),
+            sample=self._sample(prompt.text, config.temperature),
+            schema=_schema(config.response_format),
+            max_tokens=config.max_tokens,
+            stop=tuple(config.stop or ()),
+        )
+
+    def _sample(self, text: str, temperature: float | None) -> int:
+        if temperature == 0:
+            return 0
+        scope = roles._SCOPE.get()
+        asked = f"{temperature}|{roles.current_sample()}|{digest(text)}"
+        with self._lock:
+            counts = self._asked.setdefault(scope, Counter())
+            counts[asked] += 1
+            times = counts[asked]
+        return int(digest(f"{scope._label}|{roles.current_sample()}|{times}"), 16)
+
+
+def simulated_lm(role: str, world: World, **options: Any) -> dspy.LM:
+    """Return a simulated LM of one role.
+
+    Args:
+        role: `task` (or `base`), `judge`, `criteria` or `prompt`.
+        world: The world it lives in.
+        options: Further arguments of `dspy.LM`, temperature for example; caching and retries are off unless asked for.
+
+    Raises:
+        ConfigError: If there is no such role.
+
+    Example:
+        >>> simulated_lm("judge", World()).model
+        'sim/judge'
+    """
+    from ...errors import ConfigError
+    from .models import SimulatedModels
+
+    if role not in ROLES:
+        raise ConfigError(f"role={role!r}: choose one of {', '.join(ROLES)}")
+    settings: dict[str, Any] = {"cache": False, "num_retries": 0, "temperature": 0.0, **options}
+    return dspy.LM(f"sim/{ROLES[role]}", engine=SimulatedEngine(SimulatedModels(world)), **settings)
+
+
+def _schema(response_format: Any) -> dict[str, Any] | None:
+    """Return the JSON schema in a response format, however it is wrapped."""
+    if not isinstance(response_format, dict):
+        return None
+    inner = response_format.get("json_schema", response_format)
+    schema = inner.get("schema", inner) if isinstance(inner, dict) else None
+    return schema if isinstance(schema, dict) and "properties" in schema else None
