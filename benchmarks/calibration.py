@@ -18,6 +18,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ ROWS = (
 )
 """What is compared, with the bound in which the world has to lie."""
 
+_SELECTS = selector_signature(SELECTOR_RULES, 2, 5)
 _REWRITES = rewriter_signature(REWRITER_RULES)
 _LIBRARY = "\n".join(f"- {criterion.name}: {criterion.definition}" for criterion in LIBRARY)
 
@@ -86,12 +88,19 @@ class Judged:
     feedback: str
 
 
+@lru_cache(maxsize=64)
+def layout(signature: Any) -> tuple[str, str]:
+    """Return the messages of a judge-side call, with a place for each input; making them anew would take the time."""
+    places = {name: f"<<<{name}>>>" for name in signature.input_fields}
+    system, user = dspy.JSONAdapter().format(signature, demos=[], inputs=places)
+    return system["content"], user["content"]
+
+
 class Laboratory:
     """One base model's search, on the models directly: DSPy's call path would only add time."""
 
     def __init__(self, world: World, queries: Sequence[str]) -> None:
         self.models, self.queries, self.world = SimulatedModels(world), queries, world
-        self.adapter = dspy.JSONAdapter()
         self.judged: list[Judged] = []
         self.siblings: list[list[float]] = []
         self.malformed = self.judgements = 0
@@ -100,15 +109,17 @@ class Laboratory:
     def ask(
         self, name: str, signature: Any, inputs: dict[str, str], *, temperature: float = 0.0, sample: int = 0
     ) -> str:
-        system, *turns = self.adapter.format(signature, demos=[], inputs=inputs)
-        said = tuple((turn["role"], turn["content"]) for turn in turns)
-        return self.models.reply(SimulatedRequest(name, system["content"], said, temperature, sample=sample)).text
+        system, user = layout(signature)
+        for field, text in inputs.items():
+            user = user.replace(f"<<<{field}>>>", text)
+        request = SimulatedRequest(name, system, (("user", user),), temperature, sample=sample)
+        return self.models.reply(request).text
 
     def criteria_of(self, query: str) -> tuple[Criterion, ...]:
         if query not in self.criteria:
             text = self.ask(
                 "sim/criteria",
-                selector_signature(SELECTOR_RULES, 2, 5),
+                _SELECTS,
                 {"library": _LIBRARY, "query": enclose("query", query)},
             )
             library = CriteriaLibrary()

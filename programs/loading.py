@@ -120,9 +120,9 @@ def _check(state: Any, predictor: Any, name: str) -> None:
     if saved != own:
         raise ProgramStructureError(f"the predictor {name!r} was saved with {saved} fields, and has {own} here")
     if isinstance(state.get("lm"), dict):
-        foreign = sorted(set(state["lm"]) - _LM_ENTRIES)
+        foreign = sorted(set(state["lm"]) - _LM_ENTRIES - {"launch_kwargs", "train_kwargs"})
         state["lm"] = {key: value for key, value in state["lm"].items() if key in _LM_ENTRIES}
-        if set(foreign) - {"launch_kwargs", "train_kwargs"}:
+        if foreign:
             logger.warning("The LM of the predictor %r is loaded without %s: give it an LM of your own.", name, foreign)
 
 

@@ -63,8 +63,8 @@ def verdict(result: dict[str, Any]) -> str:
         low, high = result["gain_ci"]
         interval = f", 95 % interval {low:+.3f} to {high:+.3f}"
     figures = (
-        f"reward {result['seed_reward']:.3f} before, {result['reward']:.3f} after; gain {result['gain']:+.3f}{interval} "
-        f"({result['num_val']} held-out prompts, scale 0 to 1)"
+        f"reward {result['seed_reward']:.3f} before, {result['reward']:.3f} after; gain {result['gain']:+.3f}{interval}"
+        f" ({result['num_val']} held-out prompts, scale 0 to 1)"
     )
     word = "Improved" if result["decision"] == "improved" else "No significant gain"
     return f"{word}: {figures}."

@@ -24,7 +24,7 @@ HISTORY = 5
 """How many instructions of a path the rewriter sees, the current one included (algorithm, section 2.2)."""
 
 Proposer = Callable[[str, Feedback, list[tuple[str, float | None]], int], Sequence[str]]
-"""(instruction, feedback, history, n) -> n instructions; `history` is earlier (instruction, score in [0, 1]), oldest first."""
+"""(instruction, feedback, history, n) -> n instructions; `history`: (instruction, score in [0, 1]), oldest first."""
 
 
 @dataclass(frozen=True)

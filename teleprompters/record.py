@@ -86,6 +86,6 @@ def _read(path: Path) -> dict[str, RecordedCall]:
             raise
         except Exception as error:
             raise RunDirectoryError(
-                f"{path}, line {number}: is damaged ({error}); restore the file, or delete the line to ask for its call anew"
+                f"{path}, line {number}: is damaged ({error}); restore the file, or delete the line to ask again"
             ) from error
     return calls

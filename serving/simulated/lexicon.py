@@ -36,8 +36,8 @@ _CLAUSES = re.compile(
     r", (?=(?:then )?(?:never|avoid|do not|don't|be|give|use|say|show|keep)\b)"
 )
 _NEGATORS = re.compile(
-    r"\b(?:not(?! only| just)|never|nothing|none|steer clear of|avoid\w*|without|no|nor|neither|don't|doesn't|can't|won't|"
-    r"shouldn't|refrain|rather than|instead of|"
+    r"\b(?:not(?! only| just)|never|nothing|none|steer clear of|avoid\w*|without|no|nor|neither|don't|doesn't|can't|"
+    r"won't|shouldn't|refrain|rather than|instead of|"
     r"skip\w*|omit\w*|leav(?:e|ing) out|stop|less|minimi[sz]e|free of|forbid\w*|ignore|neglect\w*)\b"
 )
 _TURNED_AFTER = re.compile(r"\b(?:(?:is|are|to|should|must) be (?:avoided|left out)|(?:is|are) unwelcome|not wanted)\b")

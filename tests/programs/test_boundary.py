@@ -1,6 +1,6 @@
 """Hostile text inside a prompt stays text: it forges no mark, hides nothing, and costs no time."""
 
-# ruff: noqa: RUF001  # look-alikes are what this is about
+# look-alikes are what this is about
 
 from __future__ import annotations
 

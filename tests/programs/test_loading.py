@@ -242,6 +242,19 @@ def test_a_file_leads_no_call_elsewhere(saved: Path, caplog: pytest.LogCaptureFi
         assert (len(good.sent), len(evil.sent)) == (1, 0)
 
 
+def test_a_saved_lm_keeps_its_model_and_sampling(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    responder = Responder()
+    responder.respond.lm = dspy.LM(
+        "openai/m", temperature=0.3, max_tokens=9, top_p=0.5, seed=1, stop=["x"], api_key="s"
+    )
+    responder.save(tmp_path / "program.json")
+    assert '"s"' not in (tmp_path / "program.json").read_text()
+    with caplog.at_level(logging.WARNING):
+        lm = load(tmp_path / "program.json").respond.lm
+    assert lm.kwargs == {"temperature": 0.3, "max_tokens": 9, "top_p": 0.5, "seed": 1, "stop": ["x"]}
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize(
     "lm",
     [

@@ -646,4 +646,4 @@ class TestText:
     @settings(max_examples=100, deadline=None)
     def test_normalising_ignores_spacing_and_case(self, text: str) -> None:
         assert normalise(f"  {text}\n") == normalise(text)
-        assert normalise("Ａ  b") == normalise("a B")  # noqa: RUF001
+        assert normalise("Ａ  b") == normalise("a B")

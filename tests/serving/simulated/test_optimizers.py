@@ -14,7 +14,7 @@ from drpo.serving.simulated.world import World
 ROOT = Path(__file__).parents[3]
 QUERIES = [json.loads(line)["query"] for line in (ROOT / "configs/data/prompts.jsonl").read_text("utf-8").splitlines()]
 OPTIMIZERS = ("drpo-paper", "copro", "mipro-0shot", "mipro-demos", "gepa", "simba")
-KNOWN = ("Type mismatch for field", "Input contains fields not in signature", "Skipping")
+KNOWN = ("Type mismatch for field", "Input contains fields not in signature", "Skipping", "No valset")
 """Warnings that DSPy's optimizers raise about themselves, with any model."""
 
 
