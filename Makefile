@@ -67,9 +67,9 @@ vllm-env: setup  ## make .venv-vllm (vLLM for CPUs) and fetch SmolLM2 into .mode
 	  $(BIN)/python -m drpo.serving.cpu_environment --environment .venv-vllm --models .models
 
 .PHONY: demo
-demo: vllm-env  ## compile a small model with a real local vLLM, into runs/demo
+demo: setup  ## compile a responder with simulated models, offline, into runs/demo
 	@if [[ -e runs/demo/result.json ]]; then rm -rf runs/demo; fi  # a run that was stopped goes on instead
-	$(BIN)/drpo compile smollm2 --log-dir runs/demo
+	$(BIN)/drpo compile --log-dir runs/demo
 
 .PHONY: demo-vllm
 demo-vllm: vllm-env  ## compile, save, kill the server, start it again, load, respond: watch it happen

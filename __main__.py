@@ -40,7 +40,9 @@ app = typer.Typer(
 
 _MISTAKES = (ConfigError, DataError, MissingDependencyError, ProgramFileError, RunDirectoryError, NotImplementedError)
 
-Config = Annotated[str, typer.Argument(help="A YAML config, or the name of a preset: paper, openai, vllm, smollm2.")]
+Config = Annotated[
+    str, typer.Argument(help="A YAML config, or the name of a preset: default, paper, openai, vllm, smollm2.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -54,7 +56,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")
 
 @app.command("compile")
 def compile_command(
-    config: Config,
+    config: Config = "default",
     data: Annotated[
         str | None,
         typer.Option(help="Prompts in place of the config's data.prompts: a file, hf:<data set>, or builtin:prompts."),
@@ -72,17 +74,21 @@ def compile_command(
 ) -> None:
     """Optimize the instruction of a responder for your prompts, and save it as a program.
 
+    Without CONFIG simulated models play all roles: no key, no network, some seconds.
+
     Example: drpo compile openai --data prompts.jsonl --log-dir runs/first
     """
     from drpo.commands import compile_program
     from drpo.configs.settings import load_settings
-    from drpo.reports.summary import print_summary
+    from drpo.reports.summary import SIMULATED_BANNER, print_summary
 
     _check_out(out)
     overrides = list(set_ or [])
     if data is not None:
         overrides.append(f"data.prompts={data}")
     settings = load_settings(config, overrides)
+    if settings.is_simulated:
+        _say(quiet)(SIMULATED_BANNER)
     folder = log_dir or Path("runs") / f"{Path(config).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
         compiled = compile_program(settings, log_dir=folder, display_progress=not quiet, say=_say(quiet))
@@ -167,6 +173,36 @@ def serve(
     serve_forever(settings.serve, log_dir=log_dir, on_progress=_say(quiet))
 
 
+@app.command()
+def simulate(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0: a free one.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; anything but loopback opens it to the network.")
+    ] = "127.0.0.1",
+    world: Annotated[str, typer.Option(help="A preset, random-<seed>, or a YAML file.")] = "default",
+    latency: Annotated[float, typer.Option(min=0.0, help="Median seconds before a reply (log-normal).")] = 0.0,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND=SHARE",
+            help="Share of requests that fail: rate_limited, server_error, timed_out, dropped, malformed, refused. Repeatable.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Serve the simulated models by an OpenAI-compatible HTTP server, until Ctrl-C.
+
+    Example: drpo simulate --port 8000 --world weak-base --fault rate_limited=0.1
+    """
+    from drpo.serving.simulated.faults import Faults
+    from drpo.serving.simulated.models import SimulatedModels
+    from drpo.serving.simulated.server import run_server
+    from drpo.serving.simulated.world import World
+
+    faults = Faults(latency=latency, latency_sigma=0.5 if latency else 0.0, **_shares(fault or []))
+    run_server(SimulatedModels(World.named(world)), host=host, port=port, faults=faults, say=_say(quiet))
+
+
 @app.command("import-official")
 def import_official_command(
     output: Annotated[Path, typer.Argument(help="output.json of a run that the paper's authors published.")],
@@ -231,6 +267,21 @@ def _say_error(text: str, code: int) -> int:
 
 def _say(quiet: bool) -> Any:
     return (lambda text: None) if quiet else (lambda text: print(text, file=sys.stderr, flush=True))
+
+
+def _shares(given: list[str]) -> dict[str, float]:
+    """Return the fault kinds and shares of `--fault KIND=SHARE`."""
+    kinds = ("rate_limited", "server_error", "timed_out", "dropped", "malformed", "refused")
+    shares = {}
+    for text in given:
+        kind, _, share = text.partition("=")
+        try:
+            shares[kind] = float(share)
+        except ValueError:
+            raise ConfigError(f"--fault {text!r}: write KIND=SHARE with a share from 0 to 1") from None
+        if kind not in kinds:
+            raise ConfigError(f"--fault {text!r}: choose one of {', '.join(kinds)}")
+    return shares
 
 
 def _check_out(out: Path | None) -> None:

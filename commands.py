@@ -22,6 +22,7 @@ from drpo.programs.prose import output_field
 from drpo.programs.responder import Responder
 from drpo.serving.engine import build_lm
 from drpo.serving.settings import LMSettings
+from drpo.serving.simulated.world import World
 from drpo.serving.vllm import VLLMServers
 from drpo.teleprompters.candidates import candidate_of
 from drpo.teleprompters.drpo import DRPOTeleprompter
@@ -65,10 +66,11 @@ def compile_program(settings: RunSettings, *, log_dir: Path, display_progress: b
     reward = _reward(settings)
     arguments = ("auto", "beam_size", "n_actions", "depth", "max_depth_increase", "temperature", "k", "max_lm_calls",
                  "max_tokens", "max_cost", "num_threads", "max_errors", "seed")  # fmt: skip
+    world = None if settings.world is None else World.named(settings.world)
     with servers_of(settings, dict(settings.lms.roles()), log_dir=log_dir, say=say) as lms:
         optimizer = DRPOTeleprompter(
             reward,
-            **{f"{role}_lm": build_lm(lm) for role, lm in lms.items()},
+            **{f"{role}_lm": build_lm(lm, world=world) for role, lm in lms.items()},
             **{name: getattr(settings, name) for name in arguments},
             log_dir=log_dir,
             display_progress=display_progress,

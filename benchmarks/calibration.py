@@ -88,6 +88,9 @@ class Judged:
     feedback: str
 
 
+enclosed = lru_cache(maxsize=4096)(enclose)
+
+
 @lru_cache(maxsize=64)
 def layout(signature: Any) -> tuple[str, str]:
     """Return the messages of a judge-side call, with a place for each input; making them anew would take the time."""
@@ -120,7 +123,7 @@ class Laboratory:
             text = self.ask(
                 "sim/criteria",
                 _SELECTS,
-                {"library": _LIBRARY, "query": enclose("query", query)},
+                {"library": _LIBRARY, "query": enclosed("query", query)},
             )
             library = CriteriaLibrary()
             chosen = json.loads(text)["criteria"]
@@ -135,8 +138,8 @@ class Laboratory:
         asked = [Asked(one.name, one.definition, one.best, one.worst) for one in criteria]
         inputs = {
             "criteria": show_criteria(asked),
-            "query": enclose("query", query),
-            "answer": enclose("answer", answer),
+            "query": enclosed("query", query),
+            "answer": enclosed("answer", answer),
         }
         text = self.ask("sim/judge", judge_signature(JUDGE_RULES, len(asked)), inputs)
         self.judgements += 1
@@ -161,10 +164,10 @@ class Laboratory:
     def propose(self, nodes: Sequence[Node[str]]) -> list[list[str]]:
         proposals = []
         for node in nodes:
-            earlier = [enclose("instruction", one.candidate) for one in node.path[-5:-1]]
+            earlier = [enclosed("instruction", one.candidate) for one in node.path[-5:-1]]
             inputs = {
                 "earlier_instructions": "\n\n".join(earlier) or "(none)",
-                "current_instruction": enclose("instruction", node.candidate),
+                "current_instruction": enclosed("instruction", node.candidate),
                 "feedback": node.evaluation.detail.feedback,
             }
             texts = [self.ask("sim/prompt", _REWRITES, inputs, temperature=0.2, sample=number) for number in range(3)]

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from ..errors import ConfigError
-from ..serving.settings import LMSettings, ServerSettings
+from ..serving.settings import SIMULATED, LMSettings, ServerSettings
 from .checks import disagreements
 from .problems import problems, suggestion
 from .redaction import redacted
@@ -209,6 +209,8 @@ class RunSettings(_Settings):
     """The program that is compiled."""
     reward: Annotated[RewardSettings, BeforeValidator(_section)] = RewardSettings()
     """How answers are judged."""
+    world: str | None = Field(default=None, min_length=1)
+    """Where simulated models (`sim/base`, ...) live: a preset, `random-<seed>` or a file. null: the calibrated world."""
     serve: Annotated[dict[str, ServerSettings], BeforeValidator(_section)] = Field(default_factory=dict)
     """Local vLLM servers, by a name of yours that roles refer to as `server: <name>`."""
 
@@ -217,6 +219,11 @@ class RunSettings(_Settings):
         if lines := list(disagreements(self)):
             raise ValueError("\n".join(lines))
         return self
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether any role is played by a simulated model."""
+        return any(lm.model.startswith(SIMULATED) for _, lm in self.lms.roles())
 
     def check_environment(self, environment: Mapping[str, str] | None = None) -> None:
         """Refuse a run whose keys are not in the environment.

@@ -47,6 +47,8 @@ def absolute_paths(settings: dict[str, Any], folder: Path) -> None:
         if not str(data.get(key)).startswith((BUILTIN, HUGGING_FACE)):
             _absolute(data, key, folder)
     _absolute(reward, "ledger", folder)
+    if str(settings.get("world")).endswith((".yaml", ".yml")):
+        _absolute(settings, "world", folder)
     if str(program.get("encoder")).startswith(_PATH):
         _absolute(program, "encoder", folder)
     for server in _mapping(settings, "serve").values():

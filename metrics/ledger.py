@@ -176,16 +176,17 @@ def _data(path: Path, label: str) -> Any:
 def _entry(item: Any, library: CriteriaLibrary) -> Entry:
     criteria, reasons = [], []
     for value in item["criteria"]:
-        value = {"name": value} if isinstance(value, str) else dict(value)
-        reasons.append(str(value.pop("reason", None) or ""))
-        known = library.find(value["name"])
-        if known is None and "definition" not in value:
-            raise ConfigError(f"the criterion {value['name']!r} is not in the library: give it a 'definition'")
-        if unknown := sorted(set(value) - _KEYS):
-            raise ConfigError(
-                f"the criterion {value['name']!r} has the unknown keys {unknown}; known are {sorted(_KEYS)}"
-            )
-        criteria.append(Criterion(**{**(asdict(known) if known else {}), **value}))
+        given = {"name": value} if isinstance(value, str) else dict(value)
+        reasons.append(str(given.pop("reason", None) or ""))
+        name = given["name"]
+        if unknown := sorted(set(given) - _KEYS):
+            raise ConfigError(f"the criterion {name!r} has the unknown keys {unknown}; known are {sorted(_KEYS)}")
+        if "definition" not in given:
+            known = library.find(name)
+            if known is None:
+                raise ConfigError(f"the criterion {name!r} is not in the library: give it a 'definition'")
+            given = {**asdict(known), **given, "name": known.name}
+        criteria.append(Criterion(**given))
     source = Source(item.get("source", Source.USER))
     said = tuple(reasons) if any(reasons) else ()
     return Entry(item["query"], tuple(criteria), said, str(item.get("analysis") or ""), source)

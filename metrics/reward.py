@@ -198,7 +198,7 @@ def default_judge() -> dspy.BaseLM:
     if lm is None:
         raise ConfigError("judge_lm=None and no LM is configured: give judge_lm=... or call dspy.configure(lm=...)")
     warnings.warn(
-        "judge_lm is not given, so the task LM judges its own answers; models are lenient with themselves: give judge_lm",
+        "judge_lm is not given, so the task LM judges its own answers, and models are lenient there: give judge_lm",
         UserWarning,
         stacklevel=3,
     )

@@ -11,6 +11,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+SIMULATED_BANNER = (
+    "SIMULATED: the models of this run are a model of the world, not language models (docs/simulated.md). "
+    "No number of it says anything about a real model."
+)
+"""What stands over every run with simulated models."""
+
 FILES = {
     "program.json": "the compiled program",
     "trace.md": "every candidate with its answer and judgement",
@@ -35,6 +41,8 @@ def print_summary(
         console.print(_instruction(f"seed instruction of {name}", seed_instructions[name]))
         console.print(_instruction(f"final instruction of {name}", instruction))
     console.print(Text(verdict(result)))
+    if result["simulated"]:
+        console.print(Text(_true(result)))
     console.print(_usage(result))
     if result["stopped"]:
         console.print(Text(f"The search was stopped early: {result['stopped']}."))
@@ -70,6 +78,12 @@ def verdict(result: dict[str, Any]) -> str:
     return f"{word}: {figures}."
 
 
+def _true(result: dict[str, Any]) -> str:
+    if result["true_gain"] is None:
+        return "(simulated models behind an endpoint; their true gain is known only in the process that simulates)"
+    return f"True gain, which only a simulated world can tell: {result['true_gain']:+.3f} (simulated)."
+
+
 def _instruction(title: str, text: str) -> Panel:
     # A model's text: shown without its control characters, and never read as markup.
     visible = "".join(char for char in text if char == "\n" or char.isprintable())
@@ -77,20 +91,20 @@ def _instruction(title: str, text: str) -> Panel:
 
 
 def _usage(result: dict[str, Any]) -> Table:
-    table = Table(title_justify="left")
+    table = Table()
     for heading in ("role", "model"):
-        table.add_column(heading)
-    for heading in ("calls", "errors", "cut off", "tokens", "seconds", "cost"):
+        table.add_column(heading, overflow="fold")
+    counts = {"calls": "lm_calls", "errors": "lm_errors", "cut off": "truncated", "tokens": "tokens"}
+    # Eighty columns are few: what never happened needs none.
+    shown = [heading for heading, key in counts.items() if heading in ("calls", "tokens") or any(result[key].values())]
+    for heading in (*shown, "seconds", "cost"):
         table.add_column(heading, justify="right")
-    for role, calls in result["lm_calls"].items():
+    for role in result["lm_calls"]:
         cost = result["cost"][role]
         table.add_row(
             role,
             Text(result["models"].get(role, "-")),
-            f"{calls:,}",
-            f"{result['lm_errors'][role]:,}",
-            f"{result['truncated'][role]:,}",
-            f"{result['tokens'][role]:,}",
+            *(f"{result[counts[heading]][role]:,}" for heading in shown),
             f"{result['seconds'][role]:,.1f}",
             "unknown" if cost is None else f"${cost:.4f}",
         )

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dspy
 from dspy.clients._http import retry_after_seconds
@@ -20,7 +20,10 @@ from dspy.clients.lm15_boundary import request_kwargs, response_value
 from dspy.lm15 import Request, Response, response_to_events
 
 from ..errors import ConfigError
-from .settings import LMSettings
+from .settings import SIMULATED, LMSettings
+
+if TYPE_CHECKING:
+    from .simulated.world import World
 
 # vLLM's own name in LiteLLM; LiteLLM knows no capabilities of what is served under it, but vLLM takes JSON schemas.
 _LOCAL_PROVIDERS = ("hosted_vllm/",)
@@ -129,11 +132,12 @@ class LiteLLMEngine:
         return partial(router.completion, model=settings.model)
 
 
-def build_lm(settings: LMSettings) -> dspy.LM:
+def build_lm(settings: LMSettings, *, world: World | None = None) -> dspy.LM:
     """Return the `dspy.LM` that a role's settings describe.
 
     Args:
         settings: Model string, endpoints, sampling.
+        world: Where a simulated model (`sim/base`, ...) lives. None: the default world. Of no effect on real models.
 
     Raises:
         ConfigError: If the environment variable named by `api_key_env` is not set.
@@ -150,9 +154,18 @@ def build_lm(settings: LMSettings) -> dspy.LM:
         max_tokens=settings.max_tokens,
         cache=settings.cache,
         num_retries=settings.num_retries,  # with waits; the Router goes on to another endpoint at once
-        engine=LiteLLMEngine(settings),
+        engine=_engine(settings, world),
         **{name: value for name, value in sampling.items() if value is not None},
     )
+
+
+def _engine(settings: LMSettings, world: World | None) -> Any:
+    if not settings.model.startswith(SIMULATED):
+        return LiteLLMEngine(settings)
+    from .simulated.models import SimulatedEngine, SimulatedModels
+    from .simulated.world import World
+
+    return SimulatedEngine(SimulatedModels(world or World.preset("default")))
 
 
 def _environment_key(name: str) -> str:
@@ -185,9 +198,10 @@ def _waiting_as_told() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        told = (getattr(error, "litellm_response_headers", None) or {}).get("retry-after")
+        headers = getattr(error, "litellm_response_headers", None) or {}
+        told = retry_after_seconds(headers.get("retry-after"))
         # The second: the Router's, when every endpoint is left alone for a while.
-        error.retry_after = retry_after_seconds(told) or getattr(error, "cooldown_time", None)  # type: ignore[attr-defined]
+        error.retry_after = getattr(error, "cooldown_time", None) if told is None else told  # type: ignore[attr-defined]
         raise
 
 

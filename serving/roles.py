@@ -2,7 +2,7 @@
 
 Each role's LM is wrapped once (`metered`): its engine then asks the budget, answers from the record of an earlier,
 interrupted run if it can, counts the call, and writes it down before the reply is used. DSPy's cache stands before
-this door: a cached reply costs nothing and is not counted.
+this door: a cached reply costs nothing and is not counted. With a record it is off (see `metered`).
 """
 
 from __future__ import annotations

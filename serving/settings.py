@@ -8,6 +8,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
+SIMULATED = "sim/"
+"""What the model strings of the simulated models begin with."""
+
+
 class LMSettings(BaseModel):
     """How one role reaches its model.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
@@ -12,6 +13,10 @@ from ..metrics.judgement import to_unit
 from ..metrics.statistics import PairedDifference
 from ..serving.roles import Meter, Role
 from .candidates import Candidate
+
+
+_SIMULATED = re.compile(r"(^|/)sim/")
+"""A simulated model, in this process or behind an endpoint."""
 
 
 class Decision(StrEnum):
@@ -53,6 +58,7 @@ def result_data(
     missing_judgements: int,
     program_errors: int,
     unusable_proposals: int,
+    true_gain: float | None,
     seed: int,
 ) -> dict[str, Any]:
     """Return what `result.json` says.
@@ -84,8 +90,8 @@ def result_data(
         "stopped": meter.stopped,
         "instructions": dict(candidate),
         "models": models,
-        "simulated": any(model.startswith("sim/") for model in models.values()),
-        "true_gain": None,
+        "simulated": any(_SIMULATED.search(model) for model in models.values()),
+        "true_gain": true_gain,
         "seed": seed,
         "versions": versions(),
     }

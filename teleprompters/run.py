@@ -12,6 +12,7 @@ from ..metrics.judgement import to_unit
 from ..metrics.ledger import Entry, Source
 from ..metrics.reward import DynamicReward
 from ..metrics.statistics import mean_reward, paired_difference
+from ..serving.simulated import world_of
 from .beam import Evaluation, Level, Node, beam_search
 from .candidates import Candidate, candidate_of, instruct
 from .evaluation import EASY, Evaluator, Judged
@@ -130,6 +131,7 @@ class Run:
             missing_judgements=self._evaluator.missing_judgements,
             program_errors=self._evaluator.program_errors,
             unusable_proposals=self._proposals.unusable,
+            true_gain=self._true_gain(program),
             seed=seed,
         )
         if self._directory is not None:
@@ -156,6 +158,14 @@ class Run:
     @property
     def _best(self) -> Node[Candidate]:
         return self._levels[-1].best
+
+    def _true_gain(self, program: dspy.Module) -> float | None:
+        """Return the noise-free gain over the student, which only a simulated task LM's world knows."""
+        world = world_of(self._lms.task)
+        if world is None:
+            return None
+        queries = self._valset or self._trainset
+        return world.true_quality(program, queries) - world.true_quality(self._base, queries)
 
     def _evaluate(self, candidates: Sequence[Candidate], number: int) -> list[Evaluation]:
         """Judge the candidates of a level on one query, and fetch criteria ahead meanwhile."""

@@ -114,7 +114,8 @@ def _refusal(quality: Mapping[str, float], draw: Random, topic: str) -> str:
 def _cues(name: str, level: float, draw: Random, topic: str, *, twice: bool) -> list[str]:
     halves = round(2 * level) / 2
     levels = (math.floor(halves), math.ceil(halves)) if twice else (round(level),)
-    sentences = [CUES[name][number - 1][(draw.getrandbits(1) + place) % 2] for place, number in enumerate(levels)]
+    first = draw.getrandbits(1)
+    sentences = [CUES[name][number - 1][(first + place) % 2] for place, number in enumerate(levels)]
     return [_capital(sentence.format(topic=topic)) for sentence in sentences]
 
 

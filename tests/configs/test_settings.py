@@ -40,8 +40,8 @@ def message(source, *overrides) -> str:
 
 
 class TestPresets:
-    def test_the_four_are_there(self):
-        assert preset_names() == ("openai", "paper", "smollm2", "vllm")
+    def test_the_five_are_there(self):
+        assert preset_names() == ("default", "openai", "paper", "smollm2", "vllm")
 
     @pytest.mark.parametrize("name", preset_names())
     def test_every_preset_loads_and_dumps_to_json(self, name):
@@ -335,7 +335,7 @@ class TestRefusals:
 
     def test_a_missing_file_lists_the_presets_and_the_nearest(self, tmp_path):
         line = message(tmp_path / "nothing.yaml")
-        assert line.endswith("no such file; presets: openai, paper, smollm2, vllm")
+        assert line.endswith("no such file; presets: default, openai, paper, smollm2, vllm")
         assert "did you mean the preset 'smollm2'?" in message("smolm2.yaml")
 
     @pytest.mark.parametrize("source", ["/", "a\0b", "~no-such-user-here/x.yaml", "x" * 5000])
