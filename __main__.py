@@ -185,7 +185,7 @@ def simulate(
         list[str] | None,
         typer.Option(
             metavar="KIND=SHARE",
-            help="Share of requests that fail: rate_limited, server_error, timed_out, dropped, malformed, refused. Repeatable.",
+            help="Share that fails: rate_limited, server_error, timed_out, dropped, malformed, refused. Repeatable.",
         ),
     ] = None,
     quiet: Quiet = False,
@@ -199,7 +199,8 @@ def simulate(
     from drpo.serving.simulated.server import run_server
     from drpo.serving.simulated.world import World
 
-    faults = Faults(latency=latency, latency_sigma=0.5 if latency else 0.0, **_shares(fault or []))
+    shares: dict[str, Any] = _shares(fault or [])
+    faults = Faults(latency=latency, latency_sigma=0.5 if latency else 0.0, **shares)
     run_server(SimulatedModels(World.named(world)), host=host, port=port, faults=faults, say=_say(quiet))
 
 

@@ -27,7 +27,7 @@ def disagreements(settings: RunSettings) -> Iterator[str]:
     yield from _server_problems(settings)
     yield from _content_problems(settings)
     if settings.world is not None and not settings.is_simulated:
-        yield f"world: {settings.world!r} is not allowed without a simulated model; set lms.task.model to sim/base, or drop it"
+        yield f"world: {settings.world!r} is not allowed without a simulated model; set lms.task.model: sim/base"
 
 
 def _role_problems(settings: RunSettings) -> Iterator[str]:

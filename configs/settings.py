@@ -210,7 +210,7 @@ class RunSettings(_Settings):
     reward: Annotated[RewardSettings, BeforeValidator(_section)] = RewardSettings()
     """How answers are judged."""
     world: str | None = Field(default=None, min_length=1)
-    """Where simulated models (`sim/base`, ...) live: a preset, `random-<seed>` or a file. null: the calibrated world."""
+    """Where simulated models (`sim/base`, ...) live: a preset, `random-<seed>` or a file. null: the calibrated one."""
     serve: Annotated[dict[str, ServerSettings], BeforeValidator(_section)] = Field(default_factory=dict)
     """Local vLLM servers, by a name of yours that roles refer to as `server: <name>`."""
 

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-
 SIMULATED = "sim/"
 """What the model strings of the simulated models begin with."""
 

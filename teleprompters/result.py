@@ -14,7 +14,6 @@ from ..metrics.statistics import PairedDifference
 from ..serving.roles import Meter, Role
 from .candidates import Candidate
 
-
 _SIMULATED = re.compile(r"(^|/)sim/")
 """A simulated model, in this process or behind an endpoint."""
 
