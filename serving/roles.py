@@ -199,16 +199,19 @@ class MeteredEngine:
 
     def complete(self, request: Request) -> Response:
         """Return the recorded reply of this request, or send it, count it and record it."""
-        if self._record is None:
-            return self._send(request).response
         data = request_to_dict(request)
         key = _SCOPE.get().key(self._role, data)
-        known = self._record.find(key)
+        known = self._record.find(key) if self._record is not None else None
         if known is not None:
             self._meter.finish(self._role, known, replayed=True)
             return known.response
-        call = self._send(request)
-        self._record.add(key, role=self._role, request=data, call=call)
+        token = _CALL.set(key)
+        try:
+            call = self._send(request)
+        finally:
+            _CALL.reset(token)
+        if self._record is not None:
+            self._record.add(key, role=self._role, request=data, call=call)
         return call.response
 
     def stream(self, request: Request) -> Iterator[Any]:
@@ -266,6 +269,7 @@ class _Scope:
 _OUTSIDE = _Scope("outside")
 _SCOPE: ContextVar[_Scope] = ContextVar("drpo_call_scope", default=_OUTSIDE)
 _SAMPLE: ContextVar[int] = ContextVar("drpo_sample", default=0)
+_CALL: ContextVar[str] = ContextVar("drpo_call", default="")
 
 
 @contextmanager
@@ -291,6 +295,14 @@ def sample(number: int) -> Iterator[None]:
 def current_sample() -> int:
     """Return the number of the sample that is being asked for, 0 outside of `sample`."""
     return _SAMPLE.get()
+
+
+def current_call() -> str:
+    """Return what names the call under way in every run of one configuration; empty outside of a metered LM.
+
+    A simulated model draws its luck from it, so that equal requests differ and a resumed run goes on alike.
+    """
+    return _CALL.get()
 
 
 def as_lm(value: dspy.BaseLM | str | None, *, name: str) -> dspy.BaseLM | None:

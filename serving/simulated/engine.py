@@ -6,7 +6,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import dspy
 from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_events
@@ -26,8 +25,8 @@ ROLES = {"task": "base", "base": "base", "judge": "judge", "criteria": "criteria
 class SimulatedEngine:
     """Answer requests by simulated models, in this process.
 
-    Equal requests at a temperature above 0 are told apart by the sample that is being asked for (`roles.sample`), by
-    the task that asks (`roles.call_scope`), and by how often it asked before.
+    Equal requests at a temperature above 0 are told apart by the call of the run that asks (`roles.current_call`), and
+    outside of a run by the sample asked for (`roles.sample`) and by how often it was asked before.
 
     Args:
         models: The models.
@@ -44,7 +43,7 @@ class SimulatedEngine:
         self.requests: list[SimulatedRequest] = []
         """What was asked, oldest first, if it is kept."""
         self._keep = keep_requests
-        self._asked: WeakKeyDictionary[Any, Counter[str]] = WeakKeyDictionary()
+        self._asked: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SimulatedEngine:
@@ -103,13 +102,13 @@ class SimulatedEngine:
     def _sample(self, text: str, temperature: float | None) -> int:
         if temperature == 0:
             return 0
-        scope = roles._SCOPE.get()
-        asked = f"{temperature}|{roles.current_sample()}|{digest(text)}"
-        with self._lock:
-            counts = self._asked.setdefault(scope, Counter())
-            counts[asked] += 1
-            times = counts[asked]
-        return int(digest(f"{scope._label}|{roles.current_sample()}|{times}"), 16)
+        call = f"{roles.current_call()}|{roles.current_sample()}"
+        if not roles.current_call():  # asked outside of a run: by another optimizer, or by hand
+            asked = f"{call}|{temperature}|{digest(text)}"
+            with self._lock:
+                self._asked[asked] += 1
+                call += f"|{self._asked[asked]}"
+        return int(digest(call), 16)
 
 
 def simulated_lm(role: str, world: World, **options: Any) -> dspy.LM:

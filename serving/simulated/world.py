@@ -69,7 +69,7 @@ class World:
     generation_noise: float = 0.08
     """Standard deviation of one answer's luck, in logits: another prompt, another draw; the same prompt at
     temperature 0, the same draw."""
-    slip_rate: float = 0.085
+    slip_rate: float = 0.065
     """Share of answers that go astray, 0 to 1."""
     slip_size: float = 4.0
     """How many logits such an answer loses on every criterion."""

@@ -61,7 +61,7 @@ def dead() -> str:
 def test_a_chat_model_is_sent_the_conversation_byte_for_byte() -> None:
     """Invariant: nothing is added to, trimmed from or escaped in what the adapter wrote."""
     demos = [{"query": " {a} ", "response": "[QUERY]\n"}]
-    responder = Responder(instructions="Be brief.\n  {x} [QUERY] שלום", demos=demos)
+    responder = Responder(instructions="Be brief.\n- {x} [QUERY] שלום", demos=demos)
     with endpoint() as server, dspy.context(lm=lm_at(server.api_base, top_p=0.9, seed=3)):
         assert responder(query="why? \n").response == "Hello!"
     (sent,) = server.sent
@@ -69,7 +69,7 @@ def test_a_chat_model_is_sent_the_conversation_byte_for_byte() -> None:
     assert sent.body == {
         "model": "small",
         "messages": [
-            {"role": "system", "content": "Be brief.\n  {x} [QUERY] שלום"},
+            {"role": "system", "content": "Be brief.\n- {x} [QUERY] שלום"},
             {"role": "user", "content": " {a} "},
             {"role": "assistant", "content": "[QUERY]\n"},
             {"role": "user", "content": "why? \n"},
