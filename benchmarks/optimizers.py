@@ -1,6 +1,6 @@
 """DSPy's own optimizers in the simulated world, unchanged, beside DRPO: the true gain of each.
 
-python benchmarks/optimizers.py [--world NAME] [--train N] [--json FILE] [--only NAME,...]
+python benchmarks/optimizers.py [--world NAME] [--train N] [--json FILE] [--only NAME,...] [--http]
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import dspy
 
 from drpo import DRPOTeleprompter, DynamicReward, Responder
-from drpo.serving.simulated.models import simulated_lm
+from drpo.serving.engine import build_lm
+from drpo.serving.settings import LMSettings
+from drpo.serving.simulated.models import SimulatedModels, simulated_lm
+from drpo.serving.simulated.server import SimulatedServer
 from drpo.serving.simulated.world import World
 
 Optimize = Callable[[dspy.Module, Sequence[dspy.Example], Any, dict[str, dspy.LM]], dspy.Module]
@@ -75,11 +79,26 @@ OPTIMIZERS: dict[str, Optimize] = {
 }  # fmt: skip
 
 
-def compare(world: World, train: Sequence[str], held_out: Sequence[str], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return a row per optimizer: true quality on held-out queries before and after, seconds, instruction."""
+MODELS = {"task": "base", "judge": "judge", "criteria": "criteria", "prompt": "prompt"}
+"""Role to the simulated model that plays it."""
+
+
+def compare(
+    world: World, train: Sequence[str], held_out: Sequence[str], names: Sequence[str], *, api_base: str | None = None
+) -> list[dict[str, Any]]:
+    """Return a row per optimizer: true quality on held-out queries before and after, seconds, instruction.
+
+    With an `api_base` the models are asked over HTTP, as any model behind an OpenAI-compatible server is.
+    """
     rows = []
     for name in names:
-        lms = {role: simulated_lm(role, world) for role in ("task", "judge", "criteria", "prompt")}
+        lms = {role: simulated_lm(role, world) for role in MODELS}
+        if api_base is not None:
+            served = {role: f"hosted_vllm/sim/{model}" for role, model in MODELS.items()}
+            lms = {
+                role: build_lm(LMSettings(model=model, api_base=api_base, temperature=0.0))
+                for role, model in served.items()
+            }
         metric = DynamicReward(lms["judge"], lms["criteria"])
         trainset = [dspy.Example(query=query).with_inputs("query") for query in train]
         student = Responder(adapter="chat")
@@ -100,14 +119,19 @@ def main() -> int:
     parser.add_argument("--world", default="default", help="a preset, random-<seed> or a YAML file")
     parser.add_argument("--train", type=int, default=24, help="how many training queries")
     parser.add_argument("--only", default=",".join(OPTIMIZERS), help="names, separated by commas")
+    parser.add_argument("--http", action="store_true", help="ask the models through the simulated HTTP server")
     parser.add_argument("--json", type=Path, help="where the rows are written")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     path = Path(__file__).parents[1] / "configs" / "data" / "prompts.jsonl"
     queries = [json.loads(line)["query"] for line in path.read_text(encoding="utf-8").splitlines()]
-    rows = compare(World.named(arguments.world), queries[: arguments.train], queries[60:], arguments.only.split(","))
-    print(f"world {arguments.world} (simulated), {arguments.train} training queries")
+    world = World.named(arguments.world)
+    with SimulatedServer(SimulatedModels(world)) if arguments.http else nullcontext() as server:
+        api_base = server.api_base if server else None
+        rows = compare(world, queries[: arguments.train], queries[60:], arguments.only.split(","), api_base=api_base)
+    by = "over HTTP" if arguments.http else "in this process"
+    print(f"world {arguments.world} (simulated, {by}), {arguments.train} training queries")
     for row in rows:
         quality = f"true {row['before']:.3f} -> {row['after']:.3f} ({row['gain']:+.3f})"
         print(f"{row['optimizer']:12} {quality}  {row['seconds']:6.1f} s  {row['demos']} demos")

@@ -8,7 +8,8 @@ import dspy
 import pytest
 
 from drpo import DRPOTeleprompter, Responder
-from drpo.serving.simulated.models import simulated_lm
+from drpo.serving.simulated.models import SimulatedModels, simulated_lm
+from drpo.serving.simulated.server import SimulatedServer
 from drpo.serving.simulated.world import World
 
 ROOT = Path(__file__).parents[3]
@@ -48,6 +49,18 @@ def test_optimizers_run_unchanged_and_do_no_harm(benchmark: ModuleType, name: st
             logging.getLogger(logger).removeHandler(listener)
     assert row["gain"] > -0.03
     assert [text for text in said if not text.startswith(KNOWN)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers_run_over_http(benchmark: ModuleType, name: str) -> None:
+    """The same optimizers run to their end on the same models behind a real HTTP server, every request answered."""
+    world = World.preset("weak-base")
+    with SimulatedServer(SimulatedModels(world)) as server:
+        [row] = benchmark.compare(world, QUERIES[:6], QUERIES[60:90], [name], api_base=server.api_base)
+        assert sum(server.counts.requests.values()) == server.counts.replies > 0
+    assert row["gain"] > -0.03
 
 
 @pytest.mark.parametrize("world", ["default", "weak-base", "safety-heavy"])
