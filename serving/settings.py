@@ -89,6 +89,8 @@ class ServerSettings(BaseModel):
     """Skip compilation: starts faster, runs somewhat slower."""
     prefix_caching: bool = True
     """Reuse the computation of shared prompt beginnings."""
+    compact_json: bool = True
+    """Write structured replies without optional white space, which small models would fill their tokens with."""
     environment: dict[str, str] = Field(default_factory=dict)
     """Further environment variables of the process."""
     extra_args: tuple[str, ...] = ()

@@ -158,11 +158,13 @@ class TestCommand:
         assert pairs["--dtype"] == "float32"
         assert pairs["--max-model-len"] == "4096"
         assert {"--enforce-eager", "--enable-prefix-caching"} <= set(command)
+        assert json.loads(pairs["--structured-outputs-config"])["disable_any_whitespace"] is True
         assert command[-2:] == ["--seed", "1"]
 
     def test_what_is_not_set_is_left_to_vllm(self) -> None:
         """A setting that is None adds no option, and prefix caching can be switched off."""
-        command = server_command(ServerSettings(model="org/name", prefix_caching=False))
+        command = server_command(ServerSettings(model="org/name", prefix_caching=False, compact_json=False))
+        assert "--structured-outputs-config" not in command
         for option in ("--download-dir", "--gpu-memory-utilization", "--quantization", "--dtype", "--enforce-eager"):
             assert option not in command
         assert "--no-enable-prefix-caching" in command

@@ -211,7 +211,7 @@ def run_of(shape: str, adapter: dspy.Adapter) -> Run:
     if key not in _RUNS:
         world, student = World(), dressed(SHAPES[shape]())
         before = picture(student)
-        _RUNS[key] = Run(student, before, world.compile(student), world)
+        _RUNS[key] = Run(student, before, world.compile(student, depth=3), world)
     return _RUNS[key]
 
 
@@ -296,7 +296,7 @@ class World:
 
     def optimizer(self, metric: Any = None, **options: Any) -> DRPOTeleprompter:
         """Return an optimizer of small sizes."""
-        sizes = {"beam_size": 2, "n_actions": 2, "depth": 3, "max_depth_increase": 1, "num_threads": 4}
+        sizes = {"beam_size": 2, "n_actions": 2, "depth": 2, "max_depth_increase": 1, "num_threads": 4}
         lms = {"task_lm": self.task, "judge_lm": self.judge, "criteria_lm": self.criteria, "prompt_lm": self.prompt}
         return DRPOTeleprompter(metric, **{**sizes, **lms, **options})
 
@@ -388,7 +388,9 @@ KILLS = (3, 20)
 
 def killed_run(world: World, folder: Path, **options: Any) -> dspy.Module:
     """Compile what the killed runs compile, in a run directory."""
-    return world.optimizer(log_dir=folder, **options).compile(Mixed(), trainset=examples(4), valset=examples(6)[4:])
+    return world.optimizer(log_dir=folder, depth=3, **options).compile(
+        Mixed(), trainset=examples(4), valset=examples(6)[4:]
+    )
 
 
 def _kill_in_the_middle(folder: Path, adapter: str, calls: int) -> None:

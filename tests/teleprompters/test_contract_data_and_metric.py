@@ -83,7 +83,7 @@ def test_22_kinds_of_metrics(name: str, tmp_path: Path) -> None:
     assert (world.calls["judge"], world.calls["criteria"]) == (0, 0)
     assert program.drpo_result["search_value"] == pytest.approx(score)
     assert all(said in prompt.text for prompt in world.asked["prompt"])
-    assert len(world.asked["prompt"]) == (0 if score == 1.0 else 6)
+    assert len(world.asked["prompt"]) == (0 if score == 1.0 else 2)
 
 
 def test_22_a_metric_is_called_as_dspy_calls_it(adapter: dspy.Adapter) -> None:
@@ -244,7 +244,7 @@ def test_24_every_kind_of_outage(outage: str, role: str) -> None:
 def test_24_an_outage_in_the_middle(role: str, adapter: dspy.Adapter) -> None:
     """Item 24: also when the service fails only after a while."""
     with pytest.raises(LMAuthError):
-        World(before=broken(role, OUTAGES["401"](), after=3)).compile(Mixed())
+        World(before=broken(role, OUTAGES["401"](), after=3)).compile(Mixed(), depth=3)
 
 
 def test_24_an_outage_of_one_predictor(adapter: dspy.Adapter) -> None:
@@ -324,6 +324,6 @@ def test_24_one_request_is_refused(role: str) -> None:
             failed.append(prompt)
             raise lm15.ContextLengthError("too long", status=400)
 
-    program = World(before=before).compile(Mixed())
+    program = World(before=before).compile(Mixed(), depth=3)
     assert failed
     assert program._compiled

@@ -132,7 +132,7 @@ def test_31_an_outage_is_resumed(cache: bool, adapter: dspy.Adapter, straight: S
 def capped(world: World, **options: Any) -> dspy.Module | None:
     """Return the program of a capped run, None if the cap did not even allow the first judgement."""
     try:
-        return world.optimizer(**options).compile(
+        return world.optimizer(depth=3, **options).compile(
             dspy.Predict("question -> answer"), trainset=examples(4), valset=examples(6)[4:]
         )
     except BudgetExceededError:
@@ -171,7 +171,7 @@ def test_32_refused_calls_are_no_answers(num_threads: int, tmp_path: Path) -> No
     for cap in (4, 6, 8, 10):
         world, folder = World(), tmp_path / str(cap)
         options = {"metric": lambda *_: 0.5, "max_lm_calls": cap, "num_threads": num_threads, "log_dir": folder}
-        program = world.compile(Swallowing(), **options)
+        program = world.compile(Swallowing(), depth=3, **options)
         assert program.drpo_result["stopped"]
         nodes = json.loads((folder / "trace.json").read_text())["nodes"]
         assert all("Sorry." not in node["answer"] for node in nodes)
@@ -475,7 +475,7 @@ def test_36_garbage_is_missing(garbage: str) -> None:
     assert all(0 <= entry["score"] <= 1 for entry in program.candidate_programs)
 
 
-@pytest.mark.parametrize("bad", [0, 6, -1, 7.5, "six", None, True, [5], "5 of 10"])
+@pytest.mark.parametrize("bad", [0, 5.5, 6, -1, 7.5, "six", None, True, [5], "5 of 10"])
 def test_36_one_bad_score_is_left_out(bad: object, tmp_path: Path) -> None:
     """Item 36: one criterion out of range is asked for again by itself; the mean is that of the others."""
     world = World(scores=lambda answer, number: bad if number == 0 else 3)

@@ -190,7 +190,7 @@ def test_28_num_threads_changes_nothing(adapter: dspy.Adapter, tmp_path: Path) -
     found = []
     for num_threads in (1, 16):
         world, folder = World(before=dawdle, spice="28"), tmp_path / f"{num_threads}"
-        optimizer = world.optimizer(num_threads=num_threads, log_dir=folder)
+        optimizer = world.optimizer(num_threads=num_threads, log_dir=folder, depth=3)
         program = optimizer.compile(Nested(), trainset=examples(4), valset=examples(6)[4:])
         files = {
             name: (folder / name).read_text() for name in ("trace.json", "trace.md", "ledger.json", "program.json")
