@@ -44,7 +44,7 @@ setup: .venv/.ready  ## make .venv with everything the default checks need
 
 .PHONY: test
 test: setup  ## run the default tests; ARGS="-k name" narrows them
-	$(BIN)/python -m pytest --timeout 120 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --timeout 120 $(ARGS)
 
 .PHONY: lint
 lint: setup  ## check style, format and types

@@ -105,6 +105,8 @@ class LiteLLMEngine:
             arguments["messages"] = [{"role": "user", "content": prompt}]
             arguments["max_tokens"] = arguments.pop("max_completion_tokens", None)
             arguments.pop("response_format", None)
+        elif self.settings.string_limit is not None and "response_format" in arguments:
+            arguments["response_format"] = _limited(arguments["response_format"], self.settings.string_limit)
         return arguments
 
     @cached_property
@@ -166,6 +168,16 @@ def _engine(settings: LMSettings, world: World | None) -> Any:
     from .simulated.world import World
 
     return SimulatedEngine(SimulatedModels(world or World.preset("default")))
+
+
+def _limited(schema: Any, limit: int) -> Any:
+    """Return a copy of a JSON schema in which every free text has a longest length."""
+    if isinstance(schema, list):
+        return [_limited(item, limit) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    limited = {key: _limited(value, limit) for key, value in schema.items()}
+    return {**limited, "maxLength": limit} if schema.get("type") == "string" and "enum" not in schema else limited
 
 
 def _environment_key(name: str) -> str:

@@ -41,6 +41,9 @@ class LMSettings(BaseModel):
     """Sampling seed sent with each call, where the provider takes one."""
     structured_output: bool | None = None
     """Whether JSON schemas are sent. None: yes for a local vLLM and where LiteLLM knows that the model takes them."""
+    string_limit: int | None = Field(default=None, ge=1)
+    """Longest text in one field of a structured reply, in characters; for servers that hold small models to a schema,
+    such as vLLM. None: no limit."""
     num_retries: int = Field(default=3, ge=0)
     """How often a call is tried again after a rate limit, a time-out or a server error."""
     timeout: float = Field(default=120.0, gt=0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import re
 from dataclasses import dataclass
@@ -98,8 +99,12 @@ def result_data(
 
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
-    packages = {name: metadata.version(name) for name in ("drpo-dspy", "dspy", "litellm")}
-    return {**packages, "python": platform.python_version()}
+    return {**_installed(), "python": platform.python_version()}
+
+
+@functools.cache  # the files of a package are read for its version, a millisecond each
+def _installed() -> dict[str, str]:
+    return {name: metadata.version(name) for name in ("drpo-dspy", "dspy", "litellm")}
 
 
 def _by_role(meter: Meter, name: str) -> dict[str, Any]:

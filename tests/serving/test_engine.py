@@ -131,6 +131,18 @@ def test_the_selectors_bounds_reach_the_wire() -> None:
     assert '"maxItems": 4' in schema
 
 
+def test_a_string_limit_reaches_the_wire() -> None:
+    """Free texts of the schema are bounded where the settings say so, and nothing else of it changes."""
+    reply = '{"judgement_1": {"rationale": "r", "score": 4}}'
+    schemas = []
+    for limit in (None, 50):
+        with endpoint([reply]) as server:
+            Judge()(lm=lm_at(server.api_base, string_limit=limit), query="q", answer="a", criteria=[Asked("A", "a")])
+        schemas.append(server.bodies[0]["response_format"]["json_schema"]["schema"])
+    free, limited = (schema["$defs"]["Grade"]["properties"] for schema in schemas)
+    assert limited == {**free, "rationale": {**free["rationale"], "maxLength": 50}}
+
+
 def test_unknown_models_get_a_schema_only_when_told() -> None:
     assert not LiteLLMEngine(LMSettings(model="openai/my-own")).supports_response_schema
     assert "response_format" not in LiteLLMEngine(LMSettings(model="openai/my-own")).supported_params

@@ -40,7 +40,7 @@ def test_21_labels_are_never_shown(adapter: dspy.Adapter) -> None:
     assert all("GOLD" not in prompt.text for prompts in world.asked.values() for prompt in prompts)
 
 
-def test_21_a_tuple_of_examples_will_do(adapter: dspy.Adapter) -> None:
+def test_21_a_tuple_of_examples_will_do() -> None:
     """Item 21: any sequence is a trainset."""
     program = World().optimizer().compile(Mixed(), trainset=tuple(examples(3)))
     assert program.drpo_result["num_train"] == 3
@@ -86,7 +86,7 @@ def test_22_kinds_of_metrics(name: str, tmp_path: Path) -> None:
     assert len(world.asked["prompt"]) == (0 if score == 1.0 else 2)
 
 
-def test_22_a_metric_is_called_as_dspy_calls_it(adapter: dspy.Adapter) -> None:
+def test_22_a_metric_is_called_as_dspy_calls_it() -> None:
     """Item 22: with the example and the prediction, without a trace, under the judge as `dspy.settings.lm`."""
     world, student = World(), Mixed()
     trainset = examples_for(student)
@@ -136,7 +136,7 @@ def test_23_some_failures_do_not_end_the_run(adapter: dspy.Adapter) -> None:
     assert program.answer.signature.instructions != Mixed().answer.signature.instructions
 
 
-def test_23_a_failing_metric_is_counted_too(adapter: dspy.Adapter) -> None:
+def test_23_a_failing_metric_is_counted_too() -> None:
     """Item 23: so is a metric that fails on some; that is no score, so nothing is made of it."""
 
     def metric(example: dspy.Example, prediction: dspy.Prediction, trace: object = None) -> float:
@@ -165,7 +165,7 @@ def test_23_max_errors_1_raises_the_original_error(adapter: dspy.Adapter) -> Non
         assert caught.value is error
 
 
-def test_23_max_errors_1_of_the_settings(adapter: dspy.Adapter) -> None:
+def test_23_max_errors_1_of_the_settings() -> None:
     """Item 23: `max_errors=None` is DSPy's setting."""
     error = KeyError("boom")
     with dspy.context(max_errors=1), pytest.raises(KeyError) as caught:
@@ -181,14 +181,14 @@ def test_23_a_parse_error_is_the_original_one_too(adapter: dspy.Adapter) -> None
         world.compile(dspy.Predict("question -> answer"), max_errors=1)
 
 
-def test_23_max_errors_ends_the_run(adapter: dspy.Adapter) -> None:
+def test_23_max_errors_ends_the_run() -> None:
     """Item 23: as many failures as allowed end the run; the last one is the cause."""
     with pytest.raises(ProgramFailureError, match="max_errors=2") as caught:
         World().compile(Moody(lambda: KeyError("boom"), on="What"), max_errors=2)
     assert isinstance(caught.value.__cause__, KeyError)
 
 
-def test_23_a_program_that_never_answers_is_not_compiled(adapter: dspy.Adapter) -> None:
+def test_23_a_program_that_never_answers_is_not_compiled() -> None:
     """Item 23: fewer failures than allowed, but nothing else: there is no best program to return."""
     with pytest.raises(ProgramFailureError, match="boom") as caught:
         World().compile(Moody(lambda: KeyError("boom"), on="What"), max_errors=100)
@@ -241,13 +241,13 @@ def test_24_every_kind_of_outage(outage: str, role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ["task", "judge", "prompt"])
-def test_24_an_outage_in_the_middle(role: str, adapter: dspy.Adapter) -> None:
+def test_24_an_outage_in_the_middle(role: str) -> None:
     """Item 24: also when the service fails only after a while."""
     with pytest.raises(LMAuthError):
         World(before=broken(role, OUTAGES["401"](), after=3)).compile(Mixed(), depth=3)
 
 
-def test_24_an_outage_of_one_predictor(adapter: dspy.Adapter) -> None:
+def test_24_an_outage_of_one_predictor() -> None:
     """Item 24: also when only one predictor's own LM fails."""
     student = Nested()
     student.polish.lm = World(before=broken("task", OUTAGES["401"]())).task
@@ -255,7 +255,7 @@ def test_24_an_outage_of_one_predictor(adapter: dspy.Adapter) -> None:
         World().compile(student)
 
 
-def test_24_an_outage_under_a_metric_of_the_users(adapter: dspy.Adapter) -> None:
+def test_24_an_outage_under_a_metric_of_the_users() -> None:
     """Item 24: also when it is the metric that asks an LM which fails."""
     judge = World(before=broken("judge", OUTAGES["401"]())).judge
 
@@ -281,14 +281,14 @@ class Wrapping(dspy.Module):
             raise RuntimeError("the tool failed") from error
 
 
-def test_24_an_outage_that_the_program_wraps(adapter: dspy.Adapter) -> None:
+def test_24_an_outage_that_the_program_wraps() -> None:
     """Item 24: also when the program dresses the outage up as another error; the LM's own error is found below it."""
     world = World(before=broken("task", OUTAGES["401"]()))
     with pytest.raises(LMAuthError, match="wrong key"):
         world.compile(Wrapping())
 
 
-def test_24_an_outage_that_the_program_swallows(adapter: dspy.Adapter) -> None:
+def test_24_an_outage_that_the_program_swallows() -> None:
     """Item 24: also when the program answers with an apology instead: no request of it ever succeeded."""
     world = World(before=broken("task", OUTAGES["401"]()))
     with pytest.raises(LMAuthError, match="wrong key"):
@@ -307,7 +307,7 @@ def test_24_an_outage_that_the_program_swallows(adapter: dspy.Adapter) -> None:
     ("role", "expected"),
     [("task", ProgramFailureError), ("judge", JudgeError), ("criteria", JudgeError), ("prompt", LMError)],
 )
-def test_24_every_request_is_refused(role: str, expected: type[Exception], adapter: dspy.Adapter) -> None:
+def test_24_every_request_is_refused(role: str, expected: type[Exception]) -> None:
     """Item 24: one refused request (400) is that request's affair; if every one is, the run raises what was said."""
     world = World(before=broken(role, lm15.InvalidRequestError("unknown parameter 'top_q'", status=400)))
     with pytest.raises(expected, match="top_q"):

@@ -155,7 +155,7 @@ def test_32_calls_are_never_exceeded(adapter: dspy.Adapter) -> None:
             assert found.drpo_result["lm_calls"] == world.calls
 
 
-def test_32_a_capped_run_does_not_hang_on_threads(adapter: dspy.Adapter) -> None:
+def test_32_a_capped_run_does_not_hang_on_threads() -> None:
     """Item 32: what was finished when the cap was reached is the same at any number of threads."""
     for budget in (9, 20):
         found = [capped(World(), max_lm_calls=budget, num_threads=num_threads) for num_threads in (1, 16)]
@@ -177,7 +177,7 @@ def test_32_refused_calls_are_no_answers(num_threads: int, tmp_path: Path) -> No
         assert all("Sorry." not in node["answer"] for node in nodes)
 
 
-def test_32_retries_count(adapter: dspy.Adapter) -> None:
+def test_32_retries_count() -> None:
     """Item 32: a request that fails and is sent again counts each time."""
 
     def flaky(role: str, prompt: Prompt) -> None:
@@ -195,7 +195,7 @@ def test_32_retries_count(adapter: dspy.Adapter) -> None:
 
 
 @pytest.mark.parametrize("num_threads", [1, 4])
-def test_32_tokens(num_threads: int, adapter: dspy.Adapter) -> None:
+def test_32_tokens(num_threads: int) -> None:
     """Item 32: once the tokens are used no request is sent; only what was under way then may come on top."""
     for cap in (1, 1500, 4000):
         world = World()
@@ -253,7 +253,7 @@ def test_33_calls_per_role(num_threads: int, adapter: dspy.Adapter) -> None:
     assert all(program.drpo_result["tokens"][role] > prompts[role] > 0 for role in ROLES)
 
 
-def test_33_roles_that_share_an_lm(adapter: dspy.Adapter) -> None:
+def test_33_roles_that_share_an_lm() -> None:
     """Item 33: one LM object in all roles is still counted role by role."""
     world = World()
 
@@ -304,7 +304,7 @@ def test_33_several_generations_and_own_lms(adapter: dspy.Adapter) -> None:
     assert world.calls["task"] == 3 * program.drpo_result["lm_calls"]["judge"]
 
 
-def test_33_what_a_cache_answers_is_no_call(adapter: dspy.Adapter) -> None:
+def test_33_what_a_cache_answers_is_no_call() -> None:
     """Item 33: a second run over DSPy's cache is reported as what it was: no calls."""
     world = World(cache=True)
     first = world.compile(Mixed(), num_threads=1)
@@ -378,7 +378,7 @@ def test_35_another_structure_is_loud(adapter: dspy.Adapter, tmp_path: Path) -> 
             load(tmp_path / "program.json", student=student)
 
 
-def test_35_other_fields_are_loud(adapter: dspy.Adapter, tmp_path: Path) -> None:
+def test_35_other_fields_are_loud(tmp_path: Path) -> None:
     """Item 35: so are the same names over other fields, which the saved demonstrations do not fit."""
     student = dspy.Predict("question -> answer")
     student.demos = [dspy.Example(question="One?", answer="1.")]

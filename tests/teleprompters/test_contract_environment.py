@@ -94,7 +94,7 @@ def test_15_settings_are_restored(num_threads: int, adapter: dspy.Adapter) -> No
     assert trace == ["before"]
 
 
-def test_15_settings_of_a_context_are_restored(adapter: dspy.Adapter) -> None:
+def test_15_settings_of_a_context_are_restored() -> None:
     """Item 15: the same within `dspy.context`, whose trace is the caller's own."""
     world = World()
     trace: list[object] = []
@@ -141,7 +141,7 @@ def test_16_settings_are_restored_after_a_failure(failure: str, adapter: dspy.Ad
 
 
 @pytest.mark.parametrize("failure", ["base_exception", "task_outage"])
-def test_16_own_lms_are_left_after_a_failure(failure: str, adapter: dspy.Adapter) -> None:
+def test_16_own_lms_are_left_after_a_failure(failure: str) -> None:
     """Item 16: nor is a predictor's own LM replaced by the one that counts its calls."""
     world, student = World(), Nested()
     student.inner.answer.lm = own = world.task.copy()
@@ -186,7 +186,7 @@ def test_17_one_pair_per_compile(num_threads: int, adapter: dspy.Adapter) -> Non
 
 
 @pytest.mark.parametrize("error", [Stop("now"), ValueError("broken")])
-def test_17_the_end_has_the_exception_that_propagates(error: BaseException, adapter: dspy.Adapter) -> None:
+def test_17_the_end_has_the_exception_that_propagates(error: BaseException) -> None:
     """Item 17: on failure the end event carries the very exception that the caller gets."""
     spy = Spy()
     with dspy.context(callbacks=[spy]), pytest.raises(type(error)) as caught:
@@ -196,7 +196,7 @@ def test_17_the_end_has_the_exception_that_propagates(error: BaseException, adap
     assert outputs is None
 
 
-def test_17_nested_optimizers_are_children(adapter: dspy.Adapter) -> None:
+def test_17_nested_optimizers_are_children() -> None:
     """Item 17: an optimizer that runs inside ours, in one of its threads too, appears below it."""
     spy = Spy()
     labelled = [dspy.Example(question="One?", answer="1.").with_inputs("question")]
@@ -213,7 +213,7 @@ def test_17_nested_optimizers_are_children(adapter: dspy.Adapter) -> None:
     assert all(spy.ancestors(call_id)[-1] == ours for call_id in nested)
 
 
-def test_17_a_subclass_is_one_pair(adapter: dspy.Adapter) -> None:
+def test_17_a_subclass_is_one_pair() -> None:
     """Item 17: a subclass that calls our `compile` from its own makes one pair, not two."""
 
     class Careful(DRPOTeleprompter):
@@ -316,7 +316,7 @@ def test_19_usage_is_tracked(num_threads: int, adapter: dspy.Adapter) -> None:
     assert tracked == {f"world/{role}": tokens for role, tokens in program.drpo_result["tokens"].items()}
 
 
-def test_19_usage_setting_alone(adapter: dspy.Adapter) -> None:
+def test_19_usage_setting_alone() -> None:
     """Item 19: nor does the setting disturb without a tracker, and predictions carry their usage afterwards."""
     world = World()
     dspy.configure(track_usage=True, lm=world.task)
@@ -339,7 +339,7 @@ def test_20_better_together(adapter: dspy.Adapter) -> None:
     assert all(isinstance(entry["score"], float) for entry in program.candidate_programs)
 
 
-def test_20_better_together_with_teacher_and_arguments(adapter: dspy.Adapter) -> None:
+def test_20_better_together_with_teacher_and_arguments() -> None:
     """Item 20: a teacher (passed on as a list), compile arguments of our own and a second step are taken."""
     world = World()
     student, teacher = Mixed(), Mixed()

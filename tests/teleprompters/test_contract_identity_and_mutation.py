@@ -148,7 +148,7 @@ def test_7_predictors_keep_their_lm(adapter: dspy.Adapter) -> None:
     assert configured.kwargs == kwargs
 
 
-def test_7_no_lm_is_configured_but_every_predictor_has_one(adapter: dspy.Adapter) -> None:
+def test_7_no_lm_is_configured_but_every_predictor_has_one() -> None:
     """Item 7: predictors with an LM of their own need none in the settings."""
     world = World()
     student = Mixed()
@@ -180,7 +180,7 @@ def test_9_same_state_keys(shape: str, adapter: dspy.Adapter) -> None:
     assert keys(program) == keys(student)
 
 
-def test_7_engines_are_not_copied(adapter: dspy.Adapter) -> None:
+def test_7_engines_are_not_copied() -> None:
     """Item 7: the engine of a predictor's own LM, which may hold a model, is never copied."""
 
     copies: list[object] = []

@@ -107,7 +107,7 @@ def test_13_frozen_sub_module(adapter: dspy.Adapter) -> None:
     assert len(world.rendered(program)) == 3 * 2
 
 
-def test_13_retrieval_leaves_a_frozen_sub_module(adapter: dspy.Adapter) -> None:
+def test_13_retrieval_leaves_a_frozen_sub_module() -> None:
     """Item 13: nor does `k` make its predictors retrieve."""
     program = World().compile(Frozen(), k=0)
     assert type(program.fixed.answer) is dspy.Predict
@@ -116,7 +116,7 @@ def test_13_retrieval_leaves_a_frozen_sub_module(adapter: dspy.Adapter) -> None:
     ]
 
 
-def test_13_nothing_left_to_optimize_is_said(adapter: dspy.Adapter) -> None:
+def test_13_nothing_left_to_optimize_is_said() -> None:
     """Item 13: a program whose every predictor is frozen is refused before any call."""
     world = World()
     student = Nested()
@@ -145,7 +145,7 @@ def test_14_compiles_again(adapter: dspy.Adapter) -> None:
         assert not hasattr(entry["program"], "drpo_result")
 
 
-def test_14_no_statistics_of_an_earlier_run(adapter: dspy.Adapter) -> None:
+def test_14_no_statistics_of_an_earlier_run() -> None:
     """Item 14: with `track_stats=False` the second result does not pass off the first run's figures as its own."""
     world = World(scores=steady)
     first = world.compile(Mixed())
@@ -155,7 +155,7 @@ def test_14_no_statistics_of_an_earlier_run(adapter: dspy.Adapter) -> None:
     assert not hasattr(second, "drpo_result")
 
 
-def test_14_compiled_part_of_a_new_program(adapter: dspy.Adapter) -> None:
+def test_14_compiled_part_of_a_new_program() -> None:
     """Item 14: inside a new program a result is frozen until it is reset."""
     world = World(scores=steady)
     outer = Nested()

@@ -55,7 +55,7 @@ def test_25_candidate_programs(shape: str, adapter: dspy.Adapter) -> None:
     assert len(set(texts)) == len(texts) == len(candidates) > 0
 
 
-def test_25_candidate_programs_of_a_stopped_run(adapter: dspy.Adapter) -> None:
+def test_25_candidate_programs_of_a_stopped_run() -> None:
     """Item 25: a run that a cap ended has its best program and its candidates too."""
     free = World()
     free.compile(Mixed())
@@ -122,13 +122,13 @@ def test_26_instructions_of_any_text(adapter: dspy.Adapter, tmp_path: Path) -> N
     assert world.rendered(loaded) == world.rendered(program)
 
 
-def test_26_the_record_is_plain_data(adapter: dspy.Adapter) -> None:
+def test_26_the_record_is_plain_data() -> None:
     """Item 26: what the result carries beside the program is JSON, so that every way of saving takes it."""
     program = World().optimizer().compile(Mixed(), trainset=examples(4), valset=examples(6)[4:])
     assert json.loads(json.dumps(program.drpo_result, allow_nan=False)) == program.drpo_result
 
 
-def test_26_what_cannot_be_saved_is_said_first(adapter: dspy.Adapter, tmp_path: Path) -> None:
+def test_26_what_cannot_be_saved_is_said_first(tmp_path: Path) -> None:
     """Item 26: a run directory will hold the program, so a student that JSON cannot hold is refused before any call."""
     with_numpy, with_engine = Mixed(), Mixed()
     with_numpy.answer.demos = [dspy.Example(question=np.zeros(2), idea={1, 2}, answer="none")]
@@ -199,7 +199,7 @@ def test_28_num_threads_changes_nothing(adapter: dspy.Adapter, tmp_path: Path) -
     assert found[0] == found[1]
 
 
-def test_28_equal_requests_over_a_cache(adapter: dspy.Adapter, tmp_path: Path) -> None:
+def test_28_equal_requests_over_a_cache(tmp_path: Path) -> None:
     """Item 28: two equal requests at the same time are two calls at any number of threads, with a cached LM too."""
     found = []
     for num_threads in (1, 16):
@@ -210,7 +210,7 @@ def test_28_equal_requests_over_a_cache(adapter: dspy.Adapter, tmp_path: Path) -
     assert found[0] == found[1]
 
 
-def test_28_equal_examples_and_a_failing_program(adapter: dspy.Adapter) -> None:
+def test_28_equal_examples_and_a_failing_program() -> None:
     """Item 28: the same with one query several times (its criteria are still chosen once) and failures on the way."""
 
     class Moody(dspy.Module):
@@ -251,7 +251,7 @@ def test_29_instance_is_reusable(adapter: dspy.Adapter) -> None:
     assert all(before[name] is after[name] for name in before)
 
 
-def test_29_instance_with_a_reward_of_its_own(adapter: dspy.Adapter) -> None:
+def test_29_instance_with_a_reward_of_its_own() -> None:
     """Item 29: a reward that is given keeps its LMs; its ledger pins the criteria, so they are chosen once for both."""
     world = World()
     reward = DynamicReward(world.judge, world.criteria)
@@ -283,7 +283,7 @@ def test_29_two_compiles_at_once(adapter: dspy.Adapter) -> None:
         assert figures(found[shape]) == figures(alone.compile(SHAPES[shape]()))
 
 
-def test_29_another_optimizer_goes_on(adapter: dspy.Adapter) -> None:
+def test_29_another_optimizer_goes_on() -> None:
     """Item 29: what comes out is an ordinary program: another optimizer takes it as its student."""
     world = World()
     program = world.compile(Mixed())
