@@ -38,6 +38,9 @@ from .run import Run
 from .run_config import run_config
 from .run_directory import RunDirectory
 
+CAPS = ("max_lm_calls", "max_tokens", "max_cost")
+"""The arguments that bound what a run may use."""
+
 
 class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type marker
     """Optimize the instructions of a program from unlabelled examples, by beam search under a dynamic reward.
@@ -176,7 +179,7 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
             if self.log_dir is not None:
                 config = run_config(
                     optimizer=self._described(search), base=base, lms=lms, trainset=trainset, valset=valset or (),
-                    seed=seed, settings=self.run_config,
+                    seed=seed, settings=self.run_config, caps={name: getattr(self, name) for name in CAPS},
                 )  # fmt: skip
                 directory = stack.enter_context(RunDirectory(self.log_dir, config=config))
             lms = lms.metered(directory.calls if directory else None)
@@ -205,7 +208,7 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
 
     def _described(self, search: SearchSettings) -> dict[str, Any]:
         """Return the settings that a run's outcome depends on."""
-        names = ("auto", "k", "max_lm_calls", "max_tokens", "max_cost", "max_errors", "rules")
+        names = ("auto", "k", "max_errors", "rules")
         return {
             "class": type(self).__name__,
             **{name: getattr(self, name) for name in names},

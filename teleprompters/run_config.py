@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import dspy
 
+from ..metrics.ledger import Source
 from ..metrics.reward import query_of
 from .candidates import candidate_of
 from .result import versions
@@ -24,6 +26,7 @@ def run_config(
     trainset: Sequence[dspy.Example],
     valset: Sequence[dspy.Example],
     seed: int,
+    caps: dict[str, Any],
     settings: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Return the configuration of a run as plain data; two runs with the same one are the same run.
@@ -35,6 +38,7 @@ def run_config(
         trainset: Queries of the search.
         valset: Held-out queries.
         seed: The run's seed.
+        caps: What the run may use; a resumed one may be given more.
         settings: What the caller wants to be shown beside; the command line gives its whole config.
 
     Raises:
@@ -48,6 +52,10 @@ def run_config(
             "dynamic": reward.dynamic,
             "min_criteria": reward.min_criteria,
             "max_criteria": reward.max_criteria,
+            # What an LM chose is an outcome: a ledger that an earlier compile filled does not make another run.
+            "ledger": _digest(
+                [asdict(entry) for entry in reward.ledger if entry.source in (Source.USER, Source.OFFICIAL)]
+            ),
         }
     return {
         "optimizer": optimizer,
@@ -65,6 +73,7 @@ def run_config(
             "val": _digest([query_of(example) for example in valset]),
         },
         "seed": seed,
+        "caps": caps,
         "settings": settings,
         "versions": versions(),
     }

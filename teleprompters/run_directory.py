@@ -23,8 +23,9 @@ import orjson
 from ..errors import ConfigError, RunDirectoryError
 from .record import CallLog
 
-_VERSIONED = frozenset({"versions"})
-"""Parts of `config.json` that may differ when a run is resumed."""
+_MAY_DIFFER = frozenset({"versions", "settings", "caps"})
+"""Parts of `config.json` that may differ when a run is resumed: a cap may be raised, more threads used. What its
+outcome depends on stands in the other parts."""
 
 
 class RunDirectory:
@@ -98,7 +99,7 @@ class RunDirectory:
                 raise RunDirectoryError(f"{file}: is damaged ({error}); choose another log_dir") from error
             now = json.loads(json.dumps(config))
             different = sorted(
-                key for key in before.keys() | now.keys() if key not in _VERSIONED and before.get(key) != now.get(key)
+                key for key in before.keys() | now.keys() if key not in _MAY_DIFFER and before.get(key) != now.get(key)
             )
             if different:
                 shown = "; ".join(f"{key}: {_short(before.get(key), now.get(key))}" for key in different)

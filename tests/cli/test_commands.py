@@ -228,3 +228,17 @@ def test_help(desk: Any, command: list[str]) -> None:
     assert done.returncode == 0
     assert "Usage: " in done.stdout
     assert not command or "Example:" in done.stdout
+
+
+def test_a_stopped_run_goes_on_with_a_higher_cap(desk: Any) -> None:
+    """A run that its cap ended is resumed with a higher one, pays for no call twice, and ends as an uncapped run."""
+    config = desk.config()
+    done = desk.drpo("compile", config, "--log-dir", "run", "--set", "max_lm_calls=15")
+    assert done.returncode == 0, done.stderr
+    assert "max_lm_calls=15 is reached" in done.stdout
+    assert len(desk.models.sent) == 15
+    assert desk.drpo("compile", config, "--log-dir", "run", "--set", "num_threads=2").returncode == 0
+    whole = len(desk.models.sent)
+    assert desk.drpo("compile", config, "--log-dir", "other").returncode == 0
+    assert len(desk.models.sent) == 2 * whole
+    assert (desk.folder / "run/program.json").read_bytes() == (desk.folder / "other/program.json").read_bytes()

@@ -10,7 +10,8 @@ from typing import Any
 
 import dspy
 import pytest
-from contract_programs import Mixed, Nested, Swallowing, World, examples, examples_for
+from contract_programs import Mixed, Nested, Swallowing, examples, examples_for
+from contract_world import World
 from dspy import lm15
 from dspy.teleprompt.gepa.gepa_utils import ScoreWithFeedback
 from dspy.utils.exceptions import AdapterParseError, LMAuthError, LMError

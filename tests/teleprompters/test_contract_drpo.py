@@ -1,4 +1,4 @@
-"""The optimizer contract, items 31 to 38: what is DRPO's own: resuming, caps, counts, retrieval, judgements."""
+"""The optimizer contract, items 31 to 33: what is DRPO's own: resuming, caps, counts."""
 
 from __future__ import annotations
 
@@ -6,22 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dspy
-import numpy as np
 import pytest
-from contract_programs import ADAPTERS, KILLS, Hops, Mixed, Swallowing, World, dressed, examples, killed_run
+from contract_programs import ADAPTERS, Mixed, Swallowing, examples
+from contract_world import KILLS, World, killed_run
 from dspy import lm15
-from dspy.utils.callback import BaseCallback
 from dspy.utils.exceptions import LMError
 
-from drpo import DynamicReward, Responder, load
-from drpo.errors import BudgetExceededError, JudgeError, ProgramFileError, ProgramStructureError
-from drpo.programs.retrieval import RetrievingPredict
+from drpo.errors import BudgetExceededError
 from drpo.serving.scripted import Prompt, ScriptedEngine, scripted_lm
 
 ROLES = ("task", "judge", "criteria", "prompt")
@@ -39,10 +35,10 @@ def figures(program: dspy.Module) -> dict[str, Any]:
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directories of runs that were killed in their middle, in a process of their own."""
     folder = tmp_path_factory.mktemp("killed")
-    import contract_programs
+    import contract_world
 
-    environment = {**os.environ, "PYTHONPATH": str(Path(contract_programs.__file__).parent)}
-    subprocess.run([sys.executable, contract_programs.__file__, str(folder)], env=environment, check=True, timeout=120)
+    environment = {**os.environ, "PYTHONPATH": str(Path(contract_world.__file__).parent)}
+    subprocess.run([sys.executable, contract_world.__file__, str(folder)], env=environment, check=True, timeout=120)
     return folder
 
 
@@ -314,232 +310,3 @@ def test_33_what_a_cache_answers_is_no_call() -> None:
     assert world.calls == asked
     assert set(second.drpo_result["lm_calls"].values()) == {0}
     assert second.drpo_result["instructions"] == first.drpo_result["instructions"]
-
-
-# --- 34, 35 and 37: retrieval ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("make", ["prose", "chat", "json", "xml"])
-def test_34_responder_never_sees_its_own_answer(make: str) -> None:
-    """Item 34: demonstrations of the training queries themselves (in other capitals and spacing too) are not shown."""
-    trainset = examples(4, inputs=("query",))
-    demos = [{"query": example.query, "response": f"LEAK {example.query}"} for example in trainset]
-    demos += [{"query": f"  {example.query.upper()}\n", "response": f"LEAK {example.query}"} for example in trainset]
-    world = World()
-    program = world.optimizer(k=2).compile(Responder(demos=demos, k=2, adapter=make), trainset=trainset)
-    assert program.drpo_result["program_errors"] == 0
-    for prompt in world.asked["task"]:
-        query = next(example.query for example in trainset if example.query in prompt.last)
-        assert f"LEAK {query}" not in prompt.text
-        assert prompt.text.count("LEAK What is ") == 2
-
-
-def test_34_any_student(adapter: dspy.Adapter) -> None:
-    """Item 34: nor are they to a student that retrieves through `k=`, under any adapter."""
-    trainset = examples(4)
-    student = dspy.Predict("question -> answer")
-    student.demos = [dspy.Example(question=example.question, answer=f"LEAK {example.question}") for example in trainset]
-    world = World()
-    world.optimizer(k=3).compile(student, trainset=trainset)
-    for prompt in world.asked["task"]:
-        query = next(example.question for example in trainset if example.question in prompt.last)
-        assert f"LEAK {query}" not in prompt.text
-        assert prompt.text.count("LEAK What is ") == 3
-
-
-def saved_retrieval(adapter: dspy.Adapter, path: Path) -> tuple[World, dspy.Module]:
-    """Return a program of three retrieving predictors, saved; it is made once under each adapter."""
-    if type(adapter) not in _RETRIEVAL:
-        world = World()
-        _RETRIEVAL[type(adapter)] = world, world.compile(dressed(Hops()), k=1)
-    world, program = _RETRIEVAL[type(adapter)]
-    program.save(path)
-    return world, program
-
-
-_RETRIEVAL: dict[type, tuple[World, dspy.Module]] = {}
-
-
-def test_35_a_plain_student_is_rebuilt(adapter: dspy.Adapter, tmp_path: Path) -> None:
-    """Item 35: our `load` puts retrieving predictors in a plain student's place instead of dropping the pool."""
-    world, program = saved_retrieval(adapter, tmp_path / "program.json")
-    student = Hops()
-    loaded = load(tmp_path / "program.json", student=student)
-    assert [type(predictor) for predictor in loaded.predictors()] == [RetrievingPredict] * 3
-    assert world.rendered(loaded) == world.rendered(program)
-    assert [type(predictor) for predictor in student.predictors()] == [dspy.Predict] * 3
-
-
-def test_35_another_structure_is_loud(adapter: dspy.Adapter, tmp_path: Path) -> None:
-    """Item 35: a student of another structure, and no student at all, are refused with both structures named."""
-    saved_retrieval(adapter, tmp_path / "program.json")
-    for student in (Mixed(), dspy.Predict("question -> answer"), None, Responder()):
-        with pytest.raises(ProgramStructureError, match=r"hops|Responder"):
-            load(tmp_path / "program.json", student=student)
-
-
-def test_35_other_fields_are_loud(tmp_path: Path) -> None:
-    """Item 35: so are the same names over other fields, which the saved demonstrations do not fit."""
-    student = dspy.Predict("question -> answer")
-    student.demos = [dspy.Example(question="One?", answer="1.")]
-    World().compile(student, k=1).save(tmp_path / "program.json")
-    with pytest.raises(ProgramFileError):
-        load(tmp_path / "program.json", student=dspy.Predict("topic -> poem"))
-
-
-def test_35_a_plain_state_in_a_retrieving_student_is_loud(adapter: dspy.Adapter, tmp_path: Path) -> None:
-    """Item 35: nor does a pool stay behind under a state that has none."""
-    Hops().save(tmp_path / "program.json")
-    _, retrieving = saved_retrieval(adapter, tmp_path / "other.json")
-    with pytest.raises(ProgramStructureError, match="pool"):
-        load(tmp_path / "program.json", student=retrieving)
-
-
-def test_35_dspys_own_load_keeps_static_demonstrations(adapter: dspy.Adapter, tmp_path: Path) -> None:
-    """Item 35: DSPy's own `load` knows no pool; a plain student gets its first `k` at least, and never none."""
-    world, program = saved_retrieval(adapter, tmp_path / "program.json")
-    plain = Hops()
-    plain.load(tmp_path / "program.json")
-    for predictor, retrieving in zip(plain.predictors(), program.predictors(), strict=True):
-        assert [dict(demo) for demo in predictor.demos] == list(retrieving.pool[:1])
-    world.rendered(plain)
-
-
-class Weights:
-    """An embedder whose vectors hang on its weights; two of them have the same source text."""
-
-    def __init__(self, weights: Mapping[str, Sequence[float]]) -> None:
-        self.weights = dict(weights)
-
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        return np.array([self.weights[text.split()[0]] for text in texts], dtype=np.float32)
-
-    def spec(self) -> dict[str, Any]:
-        return {"kind": "weights"}
-
-
-def compass(*, mirrored: bool) -> Weights:
-    up, down = ((0, -1), (0, 1)) if mirrored else ((0, 1), (0, -1))
-    return Weights({"north": up, "south": down, "query": (0, 1)})
-
-
-def test_37_embedders_share_no_vectors(adapter: dspy.Adapter) -> None:
-    """Item 37: two embedders of one class and one spec, over the same texts, each find their own nearest."""
-    demos = [{"query": "north demo", "response": "NORTH"}, {"query": "south demo", "response": "SOUTH"}]
-    trainset = [dspy.Example(query="query").with_inputs("query")]
-    shown = {}
-    for name, mirrored in (("NORTH", False), ("SOUTH", True), ("NORTH again", False)):
-        world = World()
-        student = Responder(demos=demos, k=1, encoder=compass(mirrored=mirrored), adapter="chat")
-        world.optimizer(depth=1).compile(student, trainset=trainset)
-        shown[name] = {word for prompt in world.asked["task"] for word in ("NORTH", "SOUTH") if word in prompt.text}
-    assert shown == {"NORTH": {"NORTH"}, "SOUTH": {"SOUTH"}, "NORTH again": {"NORTH"}}
-
-
-def test_37_embedders_in_one_program() -> None:
-    """Item 37: nor do they when they stand in one program and are asked in turns."""
-    demos = [{"query": "north demo", "response": "NORTH"}, {"query": "south demo", "response": "SOUTH"}]
-    up, down = (
-        RetrievingPredict("query -> response", demos=demos, k=1, encoder=compass(mirrored=mirrored))
-        for mirrored in (False, True)
-    )
-    for _ in range(2):
-        assert [p.retrieve(query="query")[0]["response"] for p in (up, down)] == ["NORTH", "SOUTH"]
-
-
-# --- 36: judges -----------------------------------------------------------------------------------
-
-GARBAGE = {
-    "empty": "",
-    "prose": "A fine answer, I would say.",
-    "other_keys": '{"verdict": "good"}',
-    "too_high": '{"judgement_1": {"score": 6}, "judgement_2": {"score": 99}, "judgement_3": {"score": 1e9}}',
-    "too_low": '{"judgement_1": {"score": 0}, "judgement_2": {"score": -3}, "judgement_3": {"score": 0.5}}',
-    "not_numbers": '{"judgement_1": {"score": "high"}, "judgement_2": {"score": null}, "judgement_3": {"score": NaN}}',
-    "cut_off": '{"judgement_1": {"rationale": "it is',
-    "wrong_types": '[[1, 2], {"judgement_1": [5]}, "judgement_2"]',
-    "nested": "[" * 5000,
-}
-
-
-@pytest.mark.parametrize("garbage", GARBAGE)
-def test_36_garbage_is_missing(garbage: str) -> None:
-    """Item 36: what holds no score from 1 to 5 is asked for once more, then missing and counted, and never a number."""
-    world = World()
-    grade = world._grade
-    world._grade = lambda prompt: GARBAGE[garbage] if "What is 1?" in prompt.last else grade(prompt)
-    program = world.compile(dspy.Predict("question -> answer"))
-    assert program.drpo_result["missing_judgements"] > 0
-    bad = [prompt for prompt in world.asked["judge"] if "What is 1?" in prompt.last]
-    assert len(bad) == 2 * program.drpo_result["missing_judgements"]
-    assert all(0 <= entry["score"] <= 1 for entry in program.candidate_programs)
-
-
-@pytest.mark.parametrize("bad", [0, 5.5, 6, -1, 7.5, "six", None, True, [5], "5 of 10"])
-def test_36_one_bad_score_is_left_out(bad: object, tmp_path: Path) -> None:
-    """Item 36: one criterion out of range is asked for again by itself; the mean is that of the others."""
-    world = World(scores=lambda answer, number: bad if number == 0 else 3)
-    program = world.compile(dspy.Predict("question -> answer"), log_dir=tmp_path / "run", depth=2)
-    nodes = json.loads((tmp_path / "run" / "trace.json").read_text())["nodes"]
-    assert {node["reward"] for node in nodes} == {3.0}
-    assert all(node["scores"][0]["value"] is None for node in nodes)
-    assert all("no score for" in node["error"] for node in nodes)
-    assert world.calls["judge"] == 2 * len(nodes)
-    assert program.drpo_result["missing_judgements"] == 0
-
-
-@pytest.mark.parametrize("good", [4, 4.0, "4", "4/5", "4.0", " 4 ", "4 out of 5", "**4**"])
-def test_36_kind_reading(good: object, tmp_path: Path) -> None:
-    """Item 36: a score that a person would read as one is one, at the first try."""
-    world = World(scores=lambda answer, number: good)
-    world.compile(dspy.Predict("question -> answer"), log_dir=tmp_path / "run", depth=1)
-    nodes = json.loads((tmp_path / "run" / "trace.json").read_text())["nodes"]
-    assert {node["reward"] for node in nodes} == {4.0}
-    assert world.calls["judge"] == len(nodes)
-
-
-def test_36_only_garbage_is_an_error(adapter: dspy.Adapter) -> None:
-    """Item 36: a judge that never gives a score ends the run, with few queries too; it yields no program."""
-    for options in ({}, {"max_errors": 3}):
-        world = World()
-        world._grade = lambda prompt: "no"
-        with pytest.raises(JudgeError, match="readable score"):
-            world.compile(dspy.Predict("question -> answer"), **options)
-
-
-def test_36_criteria_that_cannot_be_read(adapter: dspy.Adapter, tmp_path: Path) -> None:
-    """Item 36: garbage from the criteria LM leaves the static criteria, marked as such in the ledger."""
-    world = World()
-    world._choose = lambda prompt: "{"
-    program = world.compile(dspy.Predict("question -> answer"), log_dir=tmp_path / "run")
-    entries = json.loads((tmp_path / "run" / "ledger.json").read_text())["entries"]
-    assert {entry["source"] for entry in entries} == {"fallback"}
-    assert program.drpo_result["missing_judgements"] == 0
-
-
-# --- 38: evaluation events ------------------------------------------------------------------------
-
-
-class Evaluations(BaseCallback):
-    """Remembers the metadata of every evaluation."""
-
-    def __init__(self) -> None:
-        self.metadata: list[Any] = []
-
-    def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        self.metadata.append(inputs.get("callback_metadata"))
-
-
-def test_38_evaluations_say_what_they_are(adapter: dspy.Adapter) -> None:
-    """Item 38: no evaluation inside compile is without `metric_key` (full or minibatch) or `disable_logging`."""
-    spy, world = Evaluations(), World()
-    reward = DynamicReward(world.judge, world.criteria)
-    with dspy.context(callbacks=[spy]):
-        program = world.optimizer(reward).compile(Mixed(), trainset=examples(4), valset=examples(6)[4:])
-        inside = list(spy.metadata)
-        with dspy.context(lm=world.task):
-            dspy.Evaluate(devset=examples(2), metric=reward, num_threads=1)(program)
-    assert len(spy.metadata) == len(inside) + 1, "the spy sees nothing"
-    for metadata in inside:
-        assert metadata
-        assert metadata.get("disable_logging") or metadata["metric_key"] in ("eval_full", "eval_minibatch")

@@ -12,7 +12,8 @@ from typing import Any
 import cloudpickle
 import dspy
 import pytest
-from contract_programs import ADAPTERS, Mixed, Nested, World, examples, examples_for, settings_now
+from contract_programs import ADAPTERS, Mixed, Nested, examples, examples_for
+from contract_world import World, settings_now
 from dspy.lm15 import AuthError
 from dspy.teleprompt import BetterTogether, LabeledFewShot
 from dspy.utils.callback import ACTIVE_CALL_ID, BaseCallback

@@ -8,7 +8,8 @@ from typing import Any
 
 import dspy
 import pytest
-from contract_programs import SHAPES, Mixed, World, all_modules, all_predictors, examples, examples_for, picture, run_of
+from contract_programs import SHAPES, Mixed, all_modules, all_predictors, examples, examples_for, picture
+from contract_world import World, run_of
 from dspy.teleprompt import Teleprompter
 from dspy.utils.callback import BaseCallback
 

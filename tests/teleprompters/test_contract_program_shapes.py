@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dspy
 import pytest
-from contract_programs import SHAPES, Frozen, Hops, Mixed, Nested, World, dressed, examples_for, run_of
+from contract_programs import SHAPES, Frozen, Hops, Mixed, Nested, dressed, examples_for
+from contract_world import World, run_of
 
 from drpo.errors import ConfigError
 from drpo.programs.retrieval import RetrievingPredict

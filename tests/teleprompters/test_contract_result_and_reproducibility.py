@@ -14,7 +14,8 @@ from typing import Any
 import dspy
 import numpy as np
 import pytest
-from contract_programs import SHAPES, Mixed, Nested, World, dressed, examples, examples_for, run_of
+from contract_programs import SHAPES, Mixed, Nested, dressed, examples, examples_for
+from contract_world import World, run_of
 from dspy.teleprompt import BootstrapFewShot
 
 from drpo import DRPOTeleprompter, DynamicReward, load
