@@ -97,7 +97,8 @@ def _usage(result: dict[str, Any]) -> Table:
     counts = {"calls": "lm_calls", "errors": "lm_errors", "cut off": "truncated", "tokens": "tokens"}
     # Eighty columns are few: what never happened needs none.
     shown = [heading for heading, key in counts.items() if heading in ("calls", "tokens") or any(result[key].values())]
-    for heading in (*shown, "seconds", "cost"):
+    priced = any(result["cost"].values())
+    for heading in (*shown, "seconds", *(["cost"] if priced else [])):
         table.add_column(heading, justify="right")
     for role in result["lm_calls"]:
         cost = result["cost"][role]
@@ -106,6 +107,8 @@ def _usage(result: dict[str, Any]) -> Table:
             Text(result["models"].get(role, "-")),
             *(f"{result[counts[heading]][role]:,}" for heading in shown),
             f"{result['seconds'][role]:,.1f}",
-            "unknown" if cost is None else f"${cost:.4f}",
+            *(["unknown" if cost is None else f"${cost:.4f}"] if priced else []),
         )
+    if not priced:
+        table.caption = "Cost: unknown, none of these models has a price."
     return table

@@ -7,6 +7,7 @@ import importlib
 import json
 import pkgutil
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -51,6 +52,13 @@ def test_python_blocks_run(block: str, tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setenv("OPENAI_API_KEY", "not-a-key")
         monkeypatch.setenv("OPENAI_API_BASE", models.api_base)
         exec(compile(block, "<block>", "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every example runs as it is, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(path), run_name="__main__")
 
 
 @pytest.mark.parametrize("block", blocks("console"))

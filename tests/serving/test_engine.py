@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -30,6 +32,16 @@ from drpo.serving.engine import LiteLLMEngine, build_lm
 from drpo.serving.settings import LMSettings
 
 MODEL_TYPES = pytest.mark.parametrize("model_type", ["chat", "text"])
+
+
+@pytest.fixture(autouse=True)
+def event_loop() -> Iterator[None]:
+    """Own the event loop that LiteLLM would make in the main thread for its OpenAI client, and never close."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @pytest.fixture(autouse=True)

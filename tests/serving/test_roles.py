@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
 import dspy
 import pytest
+from dspy.clients.engines.legacy_engine import LegacyEngine
 from dspy.lm15 import ServerError
 from dspy.utils.dummies import DummyLM
 from dspy.utils.exceptions import LMError
 from endpoint import endpoint
 
 from drpo.errors import BudgetExceededError, ConfigError
+from drpo.programs.prose import ProseAdapter
 from drpo.serving.roles import Meter, RecordedCall, Role, as_lm, call_scope, current_call, metered
 from drpo.serving.scripted import Prompt, scripted_lm
 
@@ -174,6 +177,81 @@ def test_an_lm_of_another_class_is_counted_too() -> None:
         predict = dspy.Predict("question -> answer")
         assert [predict(question="?").answer, predict(question="?").answer] == ["red", "blue"]
     assert meter.usage[Role.TASK].calls == 2
+
+
+def test_counts_are_exact_under_threads() -> None:
+    """16 threads, two roles, tokens of every call: the sums are those of one thread."""
+    meter = Meter()
+    lms = [metered(scripted_lm(echo), role=role, meter=meter) for role in (Role.TASK, Role.JUDGE)]
+
+    def ask(number: int) -> None:
+        lms[number % 2](" ".join(["word"] * (number % 7 + 1)))
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(ask, range(400)))
+    read = [sum(number % 7 + 1 for number in range(400) if number % 2 == role) for role in (0, 1)]
+    for role, tokens in zip((Role.TASK, Role.JUDGE), read, strict=True):
+        usage = meter.usage[role]
+        assert (usage.calls, usage.errors, usage.prompt_tokens, usage.completion_tokens) == (
+            200,
+            0,
+            tokens,
+            tokens + 200,
+        )
+
+
+def _written(*_: Any, **__: Any) -> Any:
+    from litellm import ModelResponse
+
+    message = {"content": "written by hand", "role": "assistant"}
+    return ModelResponse(
+        choices=[{"message": message, "finish_reason": "stop"}],
+        usage={"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+    )
+
+
+class OldLM(dspy.BaseLM):
+    """An LM of the user's in DSPy's old form, with a key of its own."""
+
+    forward = _written
+
+
+class OwnForward(dspy.LM):
+    """An LM of DSPy's whose request the user rewrote."""
+
+    forward = _written
+
+
+@pytest.mark.filterwarnings("ignore:Implementing custom LMs:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:LegacyEngine:DeprecationWarning")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: OldLM("mine", temperature=0.3, api_key="planted-key"),
+        lambda: OwnForward("openai/mine", api_base="http://192.0.2.1/v1", api_key="planted-key"),
+        lambda: dspy.LM("mine", engine=LegacyEngine(OldLM("mine")), cache=False),
+    ],
+)
+def test_no_lm_of_the_users_has_a_second_door(make: Callable[[], dspy.BaseLM]) -> None:
+    """A class that answers by itself is asked as it is, and every answer is counted."""
+    meter = Meter()
+    lm = metered(make(), role=Role.TASK, meter=meter)
+    with dspy.context(lm=lm, adapter=ProseAdapter()):
+        assert dspy.Predict("question -> answer")(question="?").answer == "written by hand"
+    usage = meter.usage[Role.TASK]
+    assert (usage.calls, usage.prompt_tokens, usage.completion_tokens) == (1, 3, 2)
+    assert "planted-key" not in repr(lm.kwargs)
+
+
+def test_a_base_model_keeps_its_layout_behind_the_door() -> None:
+    meter = Meter()
+    with endpoint(["Fine.\n<END>"]) as server:
+        lm = dspy.LM("hosted_vllm/small", model_type="text", api_base=server.api_base, cache=False, engine="litellm")
+        with dspy.context(lm=metered(lm, role=Role.TASK, meter=meter), adapter=ProseAdapter()):
+            assert dspy.Predict("question -> answer")(question="?").answer == "Fine."
+    assert server.sent[0].path == "/v1/completions"
+    assert server.bodies[0]["prompt"].endswith("# Query\n?\n\n# Answer\n<START>\n")
+    assert meter.usage[Role.TASK].calls == 1
 
 
 def test_threads_of_one_task_share_its_scope() -> None:
