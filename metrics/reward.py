@@ -30,7 +30,8 @@ from ..programs.judge import Asked, Judge
 from ..programs.outages import is_refusal
 from ..programs.selector import Choice, CriteriaSelector
 from ..programs.text import canonical, render_inputs
-from ..serving.roles import as_lm, call_scope
+from ..serving.calls import call_scope
+from ..serving.roles import as_lm
 from .criteria import CriteriaLibrary, Criterion
 from .judgement import Judgement, Score, to_unit
 from .ledger import Entry, Ledger, Source

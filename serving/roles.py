@@ -7,14 +7,9 @@ this door: a cached reply costs nothing and is not counted. With a record it is 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
@@ -26,6 +21,7 @@ from dspy.clients.errors import wrap_error
 from dspy.lm15 import Request, Response, response_to_events
 
 from ..errors import BudgetExceededError, ConfigError
+from .calls import call_key, under_way
 from .engine import LiteLLMEngine, build_lm
 from .settings import LMSettings
 
@@ -200,16 +196,13 @@ class MeteredEngine:
     def complete(self, request: Request) -> Response:
         """Return the recorded reply of this request, or send it, count it and record it."""
         data = request_to_dict(request)
-        key = _SCOPE.get().key(self._role, data)
+        key = call_key(self._role, data)
         known = self._record.find(key) if self._record is not None else None
         if known is not None:
             self._meter.finish(self._role, known, replayed=True)
             return known.response
-        token = _CALL.set(key)
-        try:
+        with under_way(key):
             call = self._send(request)
-        finally:
-            _CALL.reset(token)
         if self._record is not None:
             self._record.add(key, role=self._role, request=data, call=call)
         return call.response
@@ -248,61 +241,6 @@ class _ThroughLM:
         with dspy.context(disable_history=True, usage_tracker=None, callbacks=[]):
             response: Response = self._lm(request)
         return response
-
-
-class _Scope:
-    """Names the calls of one task, so that a record can tell apart calls that read the same."""
-
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._seen: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    def key(self, role: Role, request: dict[str, Any]) -> str:
-        body = json.dumps([self._label, role, request], sort_keys=True, ensure_ascii=False)
-        digest = hashlib.sha256(body.encode()).hexdigest()
-        with self._lock:
-            self._seen[digest] += 1
-            return f"{digest}-{self._seen[digest]}"
-
-
-_OUTSIDE = _Scope("outside")
-_SCOPE: ContextVar[_Scope] = ContextVar("drpo_call_scope", default=_OUTSIDE)
-_SAMPLE: ContextVar[int] = ContextVar("drpo_sample", default=0)
-_CALL: ContextVar[str] = ContextVar("drpo_call", default="")
-
-
-@contextmanager
-def call_scope(label: str) -> Iterator[None]:
-    """Name the task whose LM calls follow; equal names must mean the same task in every run of one configuration."""
-    token = _SCOPE.set(_Scope(label))
-    try:
-        yield
-    finally:
-        _SCOPE.reset(token)
-
-
-@contextmanager
-def sample(number: int) -> Iterator[None]:
-    """Number the samples that one prompt is asked for; `current_sample` tells a scripted model which one it writes."""
-    token = _SAMPLE.set(number)
-    try:
-        yield
-    finally:
-        _SAMPLE.reset(token)
-
-
-def current_sample() -> int:
-    """Return the number of the sample that is being asked for, 0 outside of `sample`."""
-    return _SAMPLE.get()
-
-
-def current_call() -> str:
-    """Return what names the call under way in every run of one configuration; empty outside of a metered LM.
-
-    A simulated model draws its luck from it, so that equal requests differ and a resumed run goes on alike.
-    """
-    return _CALL.get()
 
 
 def as_lm(value: dspy.BaseLM | str | None, *, name: str) -> dspy.BaseLM | None:

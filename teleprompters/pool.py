@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import TypeVar
 
 from ..errors import BudgetExceededError
-from ..serving.roles import Meter, call_scope
+from ..serving.calls import call_scope
+from ..serving.roles import Meter
 
 T = TypeVar("T")
 R = TypeVar("R")

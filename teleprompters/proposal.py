@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..metrics.judgement import Feedback, to_unit
 from ..programs.outages import is_refusal
 from ..programs.rewriter import InstructionRewriter
-from ..serving.roles import sample
+from ..serving.calls import sample
 from .beam import Node
 from .candidates import Candidate, replaced
 from .evaluation import Judged

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dspy
 from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_events
 
-from .. import roles
+from .. import calls
 from ..scripted import read_prompt
 from .drawing import digest
 from .world import World
@@ -25,8 +25,8 @@ ROLES = {"task": "base", "base": "base", "judge": "judge", "criteria": "criteria
 class SimulatedEngine:
     """Answer requests by simulated models, in this process.
 
-    Equal requests at a temperature above 0 are told apart by the call of the run that asks (`roles.current_call`), and
-    outside of a run by the sample asked for (`roles.sample`) and by how often it was asked before.
+    Equal requests at a temperature above 0 are told apart by the call of the run that asks (`calls.current_call`), and
+    outside of a run by the sample asked for (`calls.sample`) and by how often it was asked before.
 
     Args:
         models: The models.
@@ -102,8 +102,8 @@ class SimulatedEngine:
     def _sample(self, text: str, temperature: float | None) -> int:
         if temperature == 0:
             return 0
-        call = f"{roles.current_call()}|{roles.current_sample()}"
-        if not roles.current_call():  # asked outside of a run: by another optimizer, or by hand
+        call = f"{calls.current_call()}|{calls.current_sample()}"
+        if not calls.current_call():  # asked outside of a run: by another optimizer, or by hand
             asked = f"{call}|{temperature}|{digest(text)}"
             with self._lock:
                 self._asked[asked] += 1

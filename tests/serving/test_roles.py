@@ -18,7 +18,8 @@ from endpoint import endpoint
 
 from drpo.errors import BudgetExceededError, ConfigError
 from drpo.programs.prose import ProseAdapter
-from drpo.serving.roles import Meter, RecordedCall, Role, as_lm, call_scope, current_call, metered
+from drpo.serving.calls import call_scope, current_call
+from drpo.serving.roles import Meter, RecordedCall, Role, as_lm, metered
 from drpo.serving.scripted import Prompt, scripted_lm
 
 

@@ -23,7 +23,7 @@ import dspy
 from contract_programs import ADAPTERS, SHAPES, Mixed, dressed, examples, examples_for, picture
 
 from drpo import DRPOTeleprompter
-from drpo.serving.roles import current_sample
+from drpo.serving.calls import current_sample
 from drpo.serving.scripted import Prompt, scripted_lm
 
 

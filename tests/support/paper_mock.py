@@ -14,7 +14,7 @@ from collections.abc import Callable
 import dspy
 
 from drpo import DRPOTeleprompter, Responder
-from drpo.serving.roles import current_sample
+from drpo.serving.calls import current_sample
 from drpo.serving.scripted import Prompt, scripted_lm
 
 ASPECTS = ("Helpfulness", "Clarity", "Depth")

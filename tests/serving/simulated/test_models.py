@@ -12,7 +12,7 @@ from drpo.metrics.criteria import LIBRARY
 from drpo.programs.boundary import enclose
 from drpo.programs.judge import Asked, Judge
 from drpo.programs.selector import CriteriaSelector
-from drpo.serving.roles import call_scope, sample
+from drpo.serving.calls import call_scope, sample
 from drpo.serving.simulated.cues import CUES, read_cues, read_refusal
 from drpo.serving.simulated.impression import read_answer
 from drpo.serving.simulated.models import SimulatedModels, SimulatedRequest, simulated_lm

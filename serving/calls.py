@@ -1,0 +1,86 @@
+"""Names of calls: what tells the calls of a run apart, alike in every run of one configuration.
+
+A record of calls finds a call again by its name, whatever order threads finish in; a simulated model draws its luck
+from it. It is made of the task that asks (`call_scope`), the request itself, and how often the task asked it before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+
+class _Scope:
+    """One task, and the requests it has made."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.seen: Counter[str] = Counter()
+        self.lock = threading.Lock()
+
+
+_OUTSIDE = _Scope("outside")
+_SCOPE: ContextVar[_Scope] = ContextVar("drpo_call_scope", default=_OUTSIDE)
+_SAMPLE: ContextVar[int] = ContextVar("drpo_sample", default=0)
+_CALL: ContextVar[str] = ContextVar("drpo_call", default="")
+
+
+@contextmanager
+def call_scope(label: str) -> Iterator[None]:
+    """Name the task whose LM calls follow; equal names must mean the same task in every run of one configuration."""
+    token = _SCOPE.set(_Scope(label))
+    try:
+        yield
+    finally:
+        _SCOPE.reset(token)
+
+
+@contextmanager
+def sample(number: int) -> Iterator[None]:
+    """Number the samples that one prompt is asked for; `current_sample` tells a scripted model which one it writes."""
+    token = _SAMPLE.set(number)
+    try:
+        yield
+    finally:
+        _SAMPLE.reset(token)
+
+
+@contextmanager
+def under_way(key: str) -> Iterator[None]:
+    """Say which call is being made, to whatever answers it."""
+    token = _CALL.set(key)
+    try:
+        yield
+    finally:
+        _CALL.reset(token)
+
+
+def call_key(role: str, request: dict[str, Any]) -> str:
+    """Return the name of the call that is about to be made; each asking counts.
+
+    Args:
+        role: The role that asks.
+        request: The request as plain data.
+    """
+    scope = _SCOPE.get()
+    body = json.dumps([scope.label, role, request], sort_keys=True, ensure_ascii=False)
+    digest = hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()
+    with scope.lock:
+        scope.seen[digest] += 1
+        return f"{digest}-{scope.seen[digest]}"
+
+
+def current_sample() -> int:
+    """Return the number of the sample that is being asked for, 0 outside of `sample`."""
+    return _SAMPLE.get()
+
+
+def current_call() -> str:
+    """Return the name of the call under way; empty outside of a metered LM."""
+    return _CALL.get()
