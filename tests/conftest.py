@@ -124,3 +124,9 @@ def drpo_data() -> Path:
     if not Path(folder).is_dir():
         pytest.fail(f"DRPO_DATA={folder!r} is not a folder: correct it, or unset it to skip the tests on real inputs")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave files to the system's cache: only a power cut would tell, and kills are tested on processes of their own."""
+    monkeypatch.setattr(os, "fsync", lambda file: None)
