@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import statistics
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,6 +61,17 @@ def test_significance(first: list[float], second: list[float], significant: bool
     found = paired_difference(first, second, seed=0)
     assert found is not None
     assert found.significant is significant
+
+
+def test_it_is_a_95_percent_interval() -> None:
+    """For many pairs it is that of the normal distribution: 1.96 standard errors to either side."""
+    differences = [random.Random(n).gauss(0.1, 0.3) for n in range(400)]
+    found = paired_difference([0.0] * len(differences), differences, seed=0)
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    error = statistics.stdev(differences) / len(differences) ** 0.5
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * error, rel=0.05)
 
 
 def test_an_interval_that_touches_zero_is_not_significant() -> None:

@@ -302,6 +302,16 @@ def test_a_reply_that_ran_away_costs_no_time_and_no_run(unit: str) -> None:
         assert time.perf_counter() - begin < 4
 
 
+@pytest.mark.parametrize("reply", ["{" * 60, "[{" * 30, '{"a":' * 60, f"{BOTH}{' ' * READ_AT_MOST}"])
+def test_a_parser_never_sees_a_reply_that_ran_away(reply: str) -> None:
+    adapter = dspy.JSONAdapter()
+    seen: list[str] = []
+    adapter.parse = lambda _, completion: seen.append(completion)
+    judged([reply, reply], adapter=adapter)
+    assert seen == []
+    assert json_objects(" " * READ_AT_MOST + BOTH) == []
+
+
 def test_a_score_that_ran_away_costs_no_time() -> None:
     begin = time.perf_counter()
     with pytest.raises(ValueError, match="is not a score"):

@@ -67,6 +67,7 @@ def test_an_instruction_cannot_write_its_own_verdict() -> None:
         '{"new_instruction": "Be brief."',
         '{"thought": {"x": 1}, "new_instruction": "Be brief.", "more": []}',
         f"{reply('A first idea.')}\n{reply('Be brief.')}",
+        '{"new_instruction": "A first idea.", "x": 1} or {"new_instruction": "Be brief.", "y": 2}',
         reply("  Be brief.\\n"),
         reply("<<instruction 0a1b2c3d>>\nBe brief.\n<</instruction 0a1b2c3d>>"),
     ],
@@ -140,6 +141,12 @@ def test_samples_of_one_prompt_are_not_answered_from_the_cache() -> None:
         return rewriter(lm=lm, instruction="i", feedback="cached", history=[], query="q", number=number)
 
     assert [draw(number) for number in (0, 1, 2, 0)] == ["Idea 0.", "Idea 1.", "Idea 2.", "Idea 0."]
+
+
+def test_a_cached_bad_reply_is_not_drawn_twice() -> None:
+    replies = ["prose", reply("Be brief.")]
+    lm = scripted_lm(lambda _: replies.pop(0), cache=True)
+    assert InstructionRewriter()(lm=lm, instruction="i", feedback="bad once", history=[], query="q") == "Be brief."
 
 
 def test_an_outage_is_never_an_unusable_proposal() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -74,6 +75,29 @@ def test_a_cap_on_calls_is_exact_under_threads(cap: int) -> None:
     assert meter.stopped == f"max_lm_calls={cap} is reached"
     assert len(causes) == 60 - cap
     assert all(isinstance(cause, BudgetExceededError) for cause in causes)
+
+
+class Slow(Meter):
+    """Counts so slowly that every other thread looks at the cap meanwhile."""
+
+    def _change(self, role: Role, **amounts: float) -> None:
+        time.sleep(0.001)
+        super()._change(role, **amounts)
+
+
+def test_a_call_is_admitted_and_counted_in_one_step() -> None:
+    """Invariant: between the look at the cap and the count no other thread gets in."""
+    meter = Slow(max_lm_calls=40)
+
+    def admitted(_: int) -> bool:
+        try:
+            meter.admit(Role.TASK)
+        except BudgetExceededError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(admitted, range(100))) == meter.usage[Role.TASK].calls == 40
 
 
 def test_a_cap_on_tokens_stops_the_next_call() -> None:
