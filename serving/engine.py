@@ -7,8 +7,9 @@ engine, which sends each request through LiteLLM and says what the endpoint can 
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -134,6 +135,39 @@ class LiteLLMEngine:
         return partial(router.completion, model=settings.model)
 
 
+class InThread:
+    """The asynchronous side of an engine: a request waits in a thread, so that the event loop does not.
+
+    Args:
+        engine: The engine that answers.
+    """
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    async def complete(self, request: Request) -> Response:
+        """Return the engine's reply."""
+        return await asyncio.to_thread(self._engine.complete, request)
+
+    async def stream(self, request: Request) -> AsyncIterator[Any]:
+        """Yield the finished reply as one stream."""
+        for event in response_to_events(await self.complete(request)):
+            yield event
+
+    async def aclose(self) -> None:
+        """Do nothing: the engine is somebody else's."""
+
+    def dump_state(self) -> dict[str, Any]:
+        """Return the engine's state."""
+        state: dict[str, Any] = self._engine.dump_state()
+        return state
+
+    @classmethod
+    def load_state(cls, state: dict[str, Any]) -> InThread:
+        """Build the asynchronous side of the LiteLLM engine of a state."""
+        return cls(LiteLLMEngine.load_state(state))
+
+
 def build_lm(settings: LMSettings, *, world: World | None = None) -> dspy.LM:
     """Return the `dspy.LM` that a role's settings describe.
 
@@ -148,6 +182,7 @@ def build_lm(settings: LMSettings, *, world: World | None = None) -> dspy.LM:
         >>> build_lm(LMSettings(model="hosted_vllm/smollm2", api_base="http://127.0.0.1:8000/v1")).model
         'hosted_vllm/smollm2'
     """
+    engine = _engine(settings, world)
     sampling = {"top_p": settings.top_p, "seed": settings.seed}
     return dspy.LM(
         settings.model,
@@ -156,7 +191,8 @@ def build_lm(settings: LMSettings, *, world: World | None = None) -> dspy.LM:
         max_tokens=settings.max_tokens,
         cache=settings.cache,
         num_retries=settings.num_retries,  # with waits; the Router goes on to another endpoint at once
-        engine=_engine(settings, world),
+        engine=engine,
+        async_engine=InThread(engine),
         **{name: value for name, value in sampling.items() if value is not None},
     )
 

@@ -22,7 +22,7 @@ from dspy.lm15 import Request, Response, response_to_events
 
 from ..errors import BudgetExceededError, ConfigError
 from .calls import call_key, under_way
-from .engine import LiteLLMEngine, build_lm
+from .engine import InThread, LiteLLMEngine, build_lm
 from .settings import LMSettings
 
 
@@ -269,25 +269,24 @@ def metered(lm: dspy.BaseLM, *, role: Role, meter: Meter, record: CallRecord | N
     if record is not None and isinstance(lm, dspy.LM):
         lm = lm.copy(cache=False)
 
-    def through(inner: Any) -> MeteredEngine:
-        return MeteredEngine(inner, role=role, meter=meter, record=record)
+    def through(inner: Any) -> dict[str, Any]:
+        engine = MeteredEngine(inner, role=role, meter=meter, record=record)
+        return {"engine": engine, "async_engine": InThread(engine)}
 
     if not isinstance(lm, dspy.LM) or type(lm).forward is not dspy.LM.forward:  # a class of the user's, which we ask
         sampling = {key: value for key, value in lm.kwargs.items() if key not in CLIENT_KEYS}
-        engine = through(_ThroughLM(lm))
-        return dspy.LM(lm.model, engine=engine, cache=False, num_retries=0, callbacks=lm.callbacks, **sampling)
+        options = {"cache": False, "num_retries": 0, "callbacks": lm.callbacks, **sampling}
+        return dspy.LM(lm.model, **through(_ThroughLM(lm)), **options)
     if not isinstance(lm.engine, str):
-        return lm.copy(engine=through(lm.engine), async_engine=None)
+        return lm.copy(**through(lm.engine))
     if lm.engine == "lm15" or lm.model_type == "responses" or lm._providers:
         # Declared providers and the Responses API are routes that only DSPy's own client knows.
         inner = lm.copy(cache=False, num_retries=0, callbacks=[])
-        return _without(lm, CLIENT_KEYS).copy(engine=through(_ThroughLM(inner)), async_engine=None)
+        return _without(lm, CLIENT_KEYS).copy(**through(_ThroughLM(inner)))
     options = {key: value for key, value in lm.kwargs.items() if key not in _SAMPLING_KEYS and value is not None}
     base = options.pop("api_base", None) or options.pop("base_url", None)
     settings = LMSettings(model=lm.model, model_type=lm.model_type, api_base=base)
-    return _without(lm, options.keys() | CLIENT_KEYS).copy(
-        engine=through(LiteLLMEngine(settings, options=options)), async_engine=None
-    )
+    return _without(lm, options.keys() | CLIENT_KEYS).copy(**through(LiteLLMEngine(settings, options=options)))
 
 
 # The arguments that a canonical request carries; every other one belongs to the connection or to one provider.

@@ -24,7 +24,7 @@ from dspy.utils.exceptions import LMError
 from ..errors import BudgetExceededError, ConfigError, DRPOError, JudgeError, ProgramFailureError
 from ..metrics.judgement import Feedback, Score, from_unit
 from ..metrics.reward import DynamicReward, answer_of, query_of
-from ..programs.boundary import enclose
+from ..programs.boundary import enclose, neutralise
 from ..programs.outages import outage_in
 
 LOWEST, EASY = 1.0, 4.5
@@ -126,7 +126,8 @@ class Evaluator:
         with dspy.context(trace=[], **self._metric_context):
             value = self._metric(example, prediction)
         score, said = _score_of(value)
-        said = said or f"The metric gave {score:.3g} of 1."
+        # What a metric says often quotes the answer.
+        said = neutralise(said) or f"The metric gave {score:.3g} of 1."
         text = f"{enclose('query', query)}\n\n{enclose('answer', answer)}\n\n{said}"
         scores = value.get("scores") if isinstance(value, dspy.Prediction) else None
         named = {str(name): int(number) for name, number in scores.items()} if isinstance(scores, dict) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -17,11 +18,14 @@ from dspy.utils.dummies import DummyLM
 from dspy.utils.exceptions import LMError
 from endpoint import endpoint
 
+from drpo import Responder
 from drpo.errors import BudgetExceededError, ConfigError
 from drpo.programs.prose import ProseAdapter
 from drpo.serving.calls import call_scope, current_call
+from drpo.serving.engine import build_lm
 from drpo.serving.roles import Meter, RecordedCall, Role, as_lm, metered
 from drpo.serving.scripted import Prompt, scripted_lm
+from drpo.serving.settings import LMSettings
 
 
 class Memory:
@@ -297,3 +301,21 @@ def test_what_is_no_lm_is_refused(value: Any) -> None:
     """An LM is an object or a model string; anything else is named with its argument."""
     with pytest.raises(ConfigError, match="judge_lm="):
         as_lm(value, name="judge_lm")
+
+
+def test_a_role_lm_answers_asynchronously_and_is_counted() -> None:
+    """A program that is awaited asks through the same door, without holding up its event loop."""
+    meter = Meter()
+    with endpoint() as server:
+        lm = metered(
+            build_lm(LMSettings(model="hosted_vllm/small", api_base=server.api_base)), role=Role.TASK, meter=meter
+        )
+
+        async def both() -> list[dspy.Prediction]:
+            responder = Responder()
+            return await asyncio.gather(responder.acall(query="one"), responder.acall(query="two"))
+
+        with dspy.context(lm=lm):
+            answers = asyncio.run(both())
+    assert [answer.response for answer in answers] == ["Hello!", "Hello!"]
+    assert meter.usage[Role.TASK].calls == 2
