@@ -29,6 +29,7 @@ def benchmark() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers_run_unchanged_and_do_no_harm(benchmark: ModuleType, name: str, monkeypatch) -> None:
