@@ -22,7 +22,8 @@ import dspy
 from drpo import DRPOTeleprompter, DynamicReward, Responder
 from drpo.serving.engine import build_lm
 from drpo.serving.settings import LMSettings
-from drpo.serving.simulated.models import SimulatedModels, simulated_lm
+from drpo.serving.simulated.engine import simulated_lm
+from drpo.serving.simulated.models import SimulatedModels
 from drpo.serving.simulated.server import SimulatedServer
 from drpo.serving.simulated.world import World
 

@@ -6,7 +6,7 @@ The simulated models make it run anywhere; put your own LMs in their place.
 import dspy
 
 from drpo import Criterion, DRPOTeleprompter, DynamicReward, load
-from drpo.serving.simulated.models import simulated_lm
+from drpo.serving.simulated.engine import simulated_lm
 from drpo.serving.simulated.world import World
 
 

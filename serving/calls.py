@@ -11,9 +11,11 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class _Scope:
@@ -31,34 +33,28 @@ _SAMPLE: ContextVar[int] = ContextVar("drpo_sample", default=0)
 _CALL: ContextVar[str] = ContextVar("drpo_call", default="")
 
 
-@contextmanager
-def call_scope(label: str) -> Iterator[None]:
+def call_scope(label: str) -> AbstractContextManager[None]:
     """Name the task whose LM calls follow; equal names must mean the same task in every run of one configuration."""
-    token = _SCOPE.set(_Scope(label))
-    try:
-        yield
-    finally:
-        _SCOPE.reset(token)
+    return _held(_SCOPE, _Scope(label))
 
 
-@contextmanager
-def sample(number: int) -> Iterator[None]:
+def sample(number: int) -> AbstractContextManager[None]:
     """Number the samples that one prompt is asked for; `current_sample` tells a scripted model which one it writes."""
-    token = _SAMPLE.set(number)
-    try:
-        yield
-    finally:
-        _SAMPLE.reset(token)
+    return _held(_SAMPLE, number)
+
+
+def under_way(key: str) -> AbstractContextManager[None]:
+    """Say which call is being made, to whatever answers it."""
+    return _held(_CALL, key)
 
 
 @contextmanager
-def under_way(key: str) -> Iterator[None]:
-    """Say which call is being made, to whatever answers it."""
-    token = _CALL.set(key)
+def _held(variable: ContextVar[T], value: T) -> Iterator[None]:
+    token = variable.set(value)
     try:
         yield
     finally:
-        _CALL.reset(token)
+        variable.reset(token)
 
 
 def call_key(role: str, request: dict[str, Any]) -> str:

@@ -200,7 +200,8 @@ def build_lm(settings: LMSettings, *, world: World | None = None) -> dspy.LM:
 def _engine(settings: LMSettings, world: World | None) -> Any:
     if not settings.model.startswith(SIMULATED):
         return LiteLLMEngine(settings)
-    from .simulated.models import SimulatedEngine, SimulatedModels
+    from .simulated.engine import SimulatedEngine
+    from .simulated.models import SimulatedModels
     from .simulated.world import World
 
     return SimulatedEngine(SimulatedModels(world or World.preset("default")))

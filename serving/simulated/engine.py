@@ -5,18 +5,17 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dspy
 from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_events
 
+from ...errors import ConfigError
 from .. import calls
 from ..scripted import read_prompt
 from .drawing import digest
+from .models import SimulatedModels, SimulatedRequest
 from .world import World
-
-if TYPE_CHECKING:
-    from .models import SimulatedModels, SimulatedRequest
 
 ROLES = {"task": "base", "base": "base", "judge": "judge", "criteria": "criteria", "prompt": "prompt"}
 """Role or model name to the model that plays it."""
@@ -83,8 +82,6 @@ class SimulatedEngine:
         """Do nothing: there is no connection."""
 
     def _simulated(self, request: Request) -> SimulatedRequest:
-        from .models import SimulatedRequest
-
         prompt = read_prompt(request)
         config = request.config
         return SimulatedRequest(
@@ -126,9 +123,6 @@ def simulated_lm(role: str, world: World, **options: Any) -> dspy.LM:
         >>> simulated_lm("judge", World()).model
         'sim/judge'
     """
-    from ...errors import ConfigError
-    from .models import SimulatedModels
-
     if role not in ROLES:
         raise ConfigError(f"role={role!r}: choose one of {', '.join(ROLES)}")
     settings: dict[str, Any] = {"cache": False, "num_retries": 0, "temperature": 0.0, **options}

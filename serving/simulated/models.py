@@ -181,7 +181,3 @@ def _pieces(text: str) -> list[str]:
             pieces.append(char)
             start = place + 1
     return [*pieces, text[start:]] if start < len(text) else pieces
-
-
-from .engine import SimulatedEngine as SimulatedEngine  # noqa: E402  # beside the models, for their users
-from .engine import simulated_lm as simulated_lm  # noqa: E402

@@ -106,7 +106,8 @@ def true_quality(world: World, program: dspy.Module, queries: Sequence[str | dsp
     import dspy
 
     from .criteria import criteria_for
-    from .models import SimulatedEngine, SimulatedModels
+    from .engine import SimulatedEngine
+    from .models import SimulatedModels
     from .reading import read_request
 
     if not queries:

@@ -14,8 +14,9 @@ from drpo.programs.judge import Asked, Judge
 from drpo.programs.selector import CriteriaSelector
 from drpo.serving.calls import call_scope, sample
 from drpo.serving.simulated.cues import CUES, read_cues, read_refusal
+from drpo.serving.simulated.engine import simulated_lm
 from drpo.serving.simulated.impression import read_answer
-from drpo.serving.simulated.models import SimulatedModels, SimulatedRequest, simulated_lm
+from drpo.serving.simulated.models import SimulatedModels, SimulatedRequest
 from drpo.serving.simulated.queries import is_harmful, kind_of
 from drpo.serving.simulated.world import World
 

@@ -8,7 +8,8 @@ import dspy
 import pytest
 
 from drpo import DRPOTeleprompter, Responder
-from drpo.serving.simulated.models import SimulatedModels, simulated_lm
+from drpo.serving.simulated.engine import simulated_lm
+from drpo.serving.simulated.models import SimulatedModels
 from drpo.serving.simulated.server import SimulatedServer
 from drpo.serving.simulated.world import World
 

@@ -8,10 +8,10 @@ from gepa.strategies.instruction_proposal import InstructionProposalSignature
 
 from drpo.programs.boundary import enclose
 from drpo.programs.rewriter import InstructionRewriter
+from drpo.serving.simulated.engine import simulated_lm
 from drpo.serving.simulated.facets import BY_NAME
 from drpo.serving.simulated.feedback import read_weaknesses
 from drpo.serving.simulated.lexicon import read_guidance
-from drpo.serving.simulated.models import simulated_lm
 from drpo.serving.simulated.world import World
 
 ADAPTERS = [dspy.ChatAdapter(), dspy.JSONAdapter(), dspy.XMLAdapter()]

@@ -5,7 +5,7 @@ import pytest
 
 from drpo import Responder
 from drpo.errors import ConfigError
-from drpo.serving.simulated.models import simulated_lm
+from drpo.serving.simulated.engine import simulated_lm
 from drpo.serving.simulated.world import PRESETS, World
 
 QUERIES = [
