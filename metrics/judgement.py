@@ -70,8 +70,8 @@ class Feedback:
     """The query, the answer, and what was said of it on each criterion."""
     score: float
     """The reward, in [0, 1]."""
-    scores: Mapping[str, int]
-    """Criterion to score, 1 to 5; criteria without one are left out."""
+    scores: Mapping[str, float]
+    """Criterion to score, 1 to 5; criteria without one are left out. Means where several answers are fed back."""
 
 
 def to_unit(mean: float) -> float:

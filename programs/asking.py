@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Any
 
 import dspy
@@ -36,11 +36,38 @@ def ask(
         config: Options of the call.
         inputs: The predictor's input fields.
     """
-    with dspy.context(lm=lm, adapter=_unfailing(adapter or dspy.JSONAdapter()), trace=[]):
+    with dspy.context(lm=lm, adapter=_unfailing(adapter) if adapter else _json(), trace=[]):
         try:
             return predict(config=config, **inputs)
         except AdapterParseError as error:
             return str(error.lm_response or "")
+
+
+class _RememberingJSON(dspy.JSONAdapter):  # type: ignore[misc]  # DSPy has no type marker
+    """The JSON adapter, which makes once what depends on the signature alone: schemas cost milliseconds a call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._messages: dict[Any, str] = {}
+        self._formats: dict[Any, dict[str, Any]] = {}
+
+    def format_system_message(self, signature: type[dspy.Signature]) -> str:
+        if signature not in self._messages:
+            self._messages[signature] = super().format_system_message(signature)
+        return self._messages[signature]
+
+    def _prepare_response_format(self, lm: dspy.BaseLM, lm_kwargs: dict[str, Any], signature: Any) -> None:
+        key = signature, "response_format" in lm.supported_params, lm.supports_response_schema
+        if key not in self._formats:
+            found: dict[str, Any] = {}
+            super()._prepare_response_format(lm, found, signature)
+            self._formats[key] = found
+        lm_kwargs.update(self._formats[key])
+
+
+@cache
+def _json() -> dspy.Adapter:
+    return _unfailing(_RememberingJSON())
 
 
 def _unfailing(adapter: dspy.Adapter) -> dspy.Adapter:

@@ -47,8 +47,8 @@ class InstructionRewriter(dspy.Module):  # type: ignore[misc]  # DSPy has no typ
         lm: dspy.BaseLM,
         instruction: str,
         feedback: str,
-        history: Sequence[str],
-        query: str,
+        history: Sequence[str | tuple[str, float | None]],
+        queries: Sequence[str],
         number: int = 0,
         temperature: float | None = None,
     ) -> str | None:
@@ -58,8 +58,8 @@ class InstructionRewriter(dspy.Module):  # type: ignore[misc]  # DSPy has no typ
             lm: The LM that rewrites.
             instruction: The instruction in use.
             feedback: What was judged, and how.
-            history: Earlier instructions, oldest first.
-            query: The query behind the feedback, whose copy is no instruction.
+            history: Earlier instructions, oldest first; one given with its score in [0, 1] is shown with it.
+            queries: The queries behind the feedback, whose copies are no instructions.
             number: Which of several samples this is, from 0.
             temperature: Sampling temperature; None: the LM's own.
         """
@@ -75,13 +75,13 @@ class InstructionRewriter(dspy.Module):  # type: ignore[misc]  # DSPy has no typ
                 lm=lm,
                 adapter=self.adapter,
                 config=options,
-                earlier_instructions="\n\n".join(enclose("instruction", text) for text in history) or "(none)",
+                earlier_instructions="\n\n".join(map(_shown, history)) or "(none)",
                 current_instruction=enclose("instruction", instruction),
                 feedback=feedback,
             )
             text = _read(reply) if isinstance(reply, str) else reply.new_instruction
             text = tidy(text)
-            if text and normalise(text) != normalise(query):
+            if text and normalise(text) not in {normalise(query) for query in queries}:
                 return text
         return None
 
@@ -106,6 +106,13 @@ def rewriter_signature(rules: str) -> type[dspy.Signature]:
     }
     signature: type[dspy.Signature] = dspy.Signature(fields, rules)
     return signature
+
+
+def _shown(earlier: str | tuple[str, float | None]) -> str:
+    if isinstance(earlier, str):
+        return enclose("instruction", earlier)
+    text, score = earlier
+    return enclose("instruction", text) + (f"\nIts answers reached {score:.2f} of 1." if score is not None else "")
 
 
 def _read(reply: str) -> str:

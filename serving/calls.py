@@ -21,8 +21,9 @@ T = TypeVar("T")
 class _Scope:
     """One task, and the requests it has made."""
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, task: str = "") -> None:
         self.label = label
+        self.task = task
         self.seen: Counter[str] = Counter()
         self.lock = threading.Lock()
 
@@ -35,7 +36,7 @@ _CALL: ContextVar[str] = ContextVar("drpo_call", default="")
 
 def call_scope(label: str) -> AbstractContextManager[None]:
     """Name the task whose LM calls follow; equal names must mean the same task in every run of one configuration."""
-    return _held(_SCOPE, _Scope(label))
+    return _held(_SCOPE, _Scope(label, current_task() or label))
 
 
 def sample(number: int) -> AbstractContextManager[None]:
@@ -70,6 +71,11 @@ def call_key(role: str, request: dict[str, Any]) -> str:
     with scope.lock:
         scope.seen[digest] += 1
         return f"{digest}-{scope.seen[digest]}"
+
+
+def current_task() -> str:
+    """Return the name of the outermost task under way, whatever is named within it; empty outside of all."""
+    return _SCOPE.get().task
 
 
 def current_sample() -> int:

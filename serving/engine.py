@@ -43,6 +43,7 @@ class LiteLLMEngine:
 
     def __init__(self, settings: LMSettings, *, options: dict[str, Any] | None = None) -> None:
         self.settings = settings
+        self._priceless = False
         self._options = {"timeout": settings.timeout, "drop_params": True, **(options or {})}
         if settings.extra_body:
             self._options["extra_body"] = settings.extra_body
@@ -76,6 +77,8 @@ class LiteLLMEngine:
 
     def price(self, response: Response) -> float | None:
         """Return the dollars that LiteLLM's price list asks for a reply, None for a model it does not know."""
+        if self._priceless:  # looking for what is not there takes LiteLLM longer than the rest of our side of a call
+            return None
         try:
             prompt, completion = _litellm().cost_per_token(
                 model=self.settings.model,
@@ -83,6 +86,7 @@ class LiteLLMEngine:
                 completion_tokens=response.usage.output_tokens or 0,
             )
         except Exception:  # LiteLLM raises a bare Exception for a model without a price
+            self._priceless = True
             return None
         return float(prompt + completion)
 

@@ -19,10 +19,12 @@ from dspy._vendor.lm15.serde import request_to_dict
 from dspy.clients.backend_selection import CLIENT_KEYS
 from dspy.clients.errors import wrap_error
 from dspy.lm15 import Request, Response, response_to_events
+from dspy.utils.exceptions import LMTimeoutError
 
 from ..errors import BudgetExceededError, ConfigError
 from .calls import call_key, under_way
 from .engine import InThread, LiteLLMEngine, build_lm
+from .patience import CallTimeout, within
 from .settings import LMSettings
 
 
@@ -180,8 +182,11 @@ class Meter:
 class MeteredEngine:
     """The door: budget, record, count, and then the real engine."""
 
-    def __init__(self, inner: Any, *, role: Role, meter: Meter, record: CallRecord | None) -> None:
+    def __init__(
+        self, inner: Any, *, role: Role, meter: Meter, record: CallRecord | None, timeout: float | None = None
+    ) -> None:
         self._inner, self._role, self._meter, self._record = inner, role, meter, record
+        self._timeout = timeout
 
     def __getattr__(self, name: str) -> Any:
         # What the endpoint can do (`supports_response_schema`, ...) is the real engine's to say.
@@ -215,13 +220,28 @@ class MeteredEngine:
         self._meter.admit(self._role)
         begin = time.perf_counter()
         try:
-            response = self._inner.complete(request)
+            response = self._reply(request)
         except BaseException as error:
             self._meter.fail(self._role, time.perf_counter() - begin, error)
             raise
         call = RecordedCall(response=response, seconds=time.perf_counter() - begin, cost=self._price(response))
         self._meter.finish(self._role, call)
         return call
+
+    def _reply(self, request: Request) -> Response:
+        if self._timeout is None:
+            response: Response = self._inner.complete(request)
+            return response
+        try:
+            return within(self._timeout, self._inner.complete, request)
+        except CallTimeout:
+            # `programs/outages.py` tells it by its code from a time-out that the endpoint reports.
+            raise LMTimeoutError(
+                f"the {self._role.value} LM gave no reply within {self._timeout:g} s; "
+                "raise the timeout per call, or look at the endpoint",
+                code="call_timeout",
+                model=request.model,
+            ) from None
 
     def _price(self, response: Response) -> float | None:
         price = getattr(self._inner, "price", None)
@@ -260,17 +280,27 @@ def as_lm(value: dspy.BaseLM | str | None, *, name: str) -> dspy.BaseLM | None:
     raise ConfigError(f"{name}={value!r}: give a dspy.LM or a LiteLLM model string such as 'openai/gpt-4o-mini'")
 
 
-def metered(lm: dspy.BaseLM, *, role: Role, meter: Meter, record: CallRecord | None = None) -> dspy.LM:
+def metered(
+    lm: dspy.BaseLM, *, role: Role, meter: Meter, record: CallRecord | None = None, timeout: float | None = None
+) -> dspy.LM:
     """Return a copy of an LM whose every request is counted and recorded under a role; the LM itself is untouched.
 
     With a record DSPy's cache is off: what it remembers of an interrupted run would not be counted in the resumed one,
     and whether the second of two equal requests finds it filled would depend on the threads.
+
+    Args:
+        lm: The LM.
+        role: What it is used for.
+        meter: Counts its calls.
+        record: Where they are kept. None: nowhere.
+        timeout: Seconds that a reply is waited for, above 0, whatever the engine does; after that the request has
+            failed with an `LMTimeoutError`, which the LM's `num_retries` hold for. None: as long as the engine waits.
     """
     if record is not None and isinstance(lm, dspy.LM):
         lm = lm.copy(cache=False)
 
     def through(inner: Any) -> dict[str, Any]:
-        engine = MeteredEngine(inner, role=role, meter=meter, record=record)
+        engine = MeteredEngine(inner, role=role, meter=meter, record=record, timeout=timeout)
         return {"engine": engine, "async_engine": InThread(engine)}
 
     if not isinstance(lm, dspy.LM) or type(lm).forward is not dspy.LM.forward:  # a class of the user's, which we ask

@@ -1,26 +1,30 @@
 """DRPO as a DSPy optimizer (Dynamic Rewarding with Prompt Optimization, EMNLP 2024; arXiv 2411.08733).
 
-    compile:  check everything -> resolve the LMs -> search the instructions -> compare on held-out queries -> return
+    compile:  check everything -> resolve the LMs -> one of two searches -> return
 
-The search itself is `beam.py`. This module gives it its three callables: proposals come from the prompt LM
-(`proposal.py`), evaluations from the student and the judge (`evaluation.py`), and the selection is the paper's.
+    default mode (`light`, `medium`, `heavy`)    `default_mode.py`: its loop is `minibatch.py`
+    paper mode (`paper`)                         `paper_mode.py`: its loop is `beam.py`
 
-Differences from the paper's code, besides those numbered in `beam.py` and `metrics/reward.py`:
+Both get candidates from the prompt LM (`proposal.py`) and judge them by the student and the judge (`evaluation.py`).
+
+Differences from the paper's code in both, besides those numbered in `metrics/reward.py` and in the two loops:
 
 1. The student is any DSPy program. With several predictors each level rewrites one of them, in turn.
 2. An instruction is proposed by one call per sample instead of one call for all, since most endpoints take `n=1` only;
    an unreadable sample is drawn anew once and costs only itself.
 3. Criteria of queries that will certainly be reached are fetched ahead; all calls of a level run side by side.
    Neither changes which calls are made.
-4. With a `valset`, seed and result are compared on it afterwards; the paper's code ends without a comparison.
+4. With a `valset`, seed and result are compared on it afterwards; the paper's code ends without a comparison. The
+   default mode holds out a part of the training set if there is no `valset`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import dspy
 from dspy.teleprompt import Teleprompter
@@ -28,22 +32,28 @@ from dspy.teleprompt import Teleprompter
 from ..errors import ConfigError
 from ..programs.rewriter import InstructionRewriter
 from .candidates import base_of, candidate_of
+from .default_mode import Choices, OnNoGain, default_mode
 from .evaluation import Evaluator, Metric
+from .minibatch_proposals import Credit
+from .paper_mode import PAPER_DEMO_ITERS, paper_mode
 from .pool import TaskPool
-from .presets import SearchSettings, check_number, search_settings
+from .presets import MinibatchSettings, PaperSettings, check_number, search_settings
 from .progress import Progress
-from .proposal import Proposals, Proposer, check_proposer
+from .proposal import Proposer, Writer, check_proposer
 from .roles import resolve_lms
 from .run import Run
 from .run_config import run_config
 from .run_directory import RunDirectory
+from .selection import selection
+
+E = TypeVar("E", bound=StrEnum)
 
 CAPS = ("max_lm_calls", "max_tokens", "max_cost")
 """The arguments that bound what a run may use."""
 
 
 class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type marker
-    """Optimize the instructions of a program from unlabelled examples, by beam search under a dynamic reward.
+    """Optimize a program's instructions and demonstrations from unlabelled examples, by search under a dynamic reward.
 
     Args:
         metric: None: a `DynamicReward`. Else one of yours, or any DSPy metric with values in [0, 1].
@@ -51,15 +61,18 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
         judge_lm: The LM that scores. None: the metric's, else `dspy.settings.lm` with a warning.
         criteria_lm: The LM that chooses criteria. None: the metric's, else the judge.
         prompt_lm: The LM that rewrites. None: the judge.
-        auto: The preset that fills what is None below: `"paper"` is the official search. None: nothing is filled.
-        beam_size: Nodes kept per level, at least 1; 1 is greedy search.
-        n_actions: New instructions per node, at least 1.
-        depth: Records of a path at which the search ends, at least 1; each level uses the next example.
-        max_depth_increase: By how many levels easy queries may lengthen it, at least 0.
-        minibatch_size: Queries per level; the paper's search has 1.
+        auto: The preset that fills what is None below: `"light"` (about 400 calls), `"medium"`, `"heavy"`, or
+            `"paper"`, the official search (`presets.py` has the table). None: nothing is filled.
+        beam_size: Candidates kept per level, at least 1; 1 is greedy search.
+        n_actions: New instructions per candidate kept, at least 1.
+        depth: Levels of rewriting, at least 1; in the paper's search the records of a path at which it ends.
+        max_depth_increase: By how many levels easy queries may lengthen the paper's search, at least 0.
+        minibatch_size: Queries per level, at least 1; the paper's search has 1.
         temperature: Sampling temperature of the rewriter, at least 0.
-        k: Demonstrations retrieved per query from each predictor's own, at least 0. None: as the student has it.
-        optimize_demos: Whether the demonstrations are improved first. The paper's search runs without.
+        k: Demonstrations retrieved per query, at least 0. None: as the student has it, and 3 for those of stage 1.
+        optimize_demos: Whether stage 1 runs. Default mode (None: yes): the program's own best answers become
+            demonstrations, the weaker ones are improved. Paper mode (None: no): the official hill climb over the
+            student's own.
         proposer: `(instruction, feedback, history, n) -> list[str]` in the rewriter's place. None: the rewriter.
         max_lm_calls: Most requests to all LMs together; the search ends on its best then. None: no cap.
         max_tokens: No request is sent once so many tokens are used. None: no cap.
@@ -71,6 +84,13 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
         track_stats: Whether the result carries `candidate_programs` and `drpo_result`.
         display_progress: Whether progress is printed. None: if the standard error stream is a terminal.
         rules: The words that open the rewriter's prompt. None: ours, made for assistants.
+        select: Which candidates go on in the default mode: `"beam"`, `"greedy"`, `"pareto"` or `"mc"`. None: beam.
+        credit: Which predictors a level of the default mode rewrites: `"trace"`, `"round_robin"` or `"all"`.
+        demo_iters: Rewrites per demonstration at most, at least 0. None: as `auto` says; the paper's code has 5.
+        rewrite_given_demos: Whether demonstrations that the student has already, your labels, may be rewritten too.
+        on_no_gain: What the default mode returns if the held-out queries show no significant gain: the `"seed"`, that
+            is the student as it was, or the `"best"` candidate all the same.
+        call_timeout: Seconds after which an LM call is given up; its judgement is missing then. None: no limit.
         run_config: Further settings that `config.json` shall show.
 
     Raises:
@@ -79,7 +99,7 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
     Example:
         >>> optimizer = DRPOTeleprompter(judge_lm="openai/gpt-4o", num_threads=8, log_dir="runs/first")
         >>> optimizer.get_params()["auto"]
-        'paper'
+        'light'
     """
 
     def __init__(
@@ -90,7 +110,7 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
         judge_lm: dspy.BaseLM | str | None = None,
         criteria_lm: dspy.BaseLM | str | None = None,
         prompt_lm: dspy.BaseLM | str | None = None,
-        auto: Literal["paper"] | None = "paper",
+        auto: Literal["light", "medium", "heavy", "paper"] | None = "light",
         beam_size: int | None = None,
         n_actions: int | None = None,
         depth: int | None = None,
@@ -110,24 +130,26 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
         track_stats: bool = True,
         display_progress: bool | None = None,
         rules: str | None = None,
+        select: Literal["beam", "greedy", "pareto", "mc"] | None = None,
+        credit: Literal["trace", "round_robin", "all"] = "trace",
+        demo_iters: int | None = None,
+        rewrite_given_demos: bool = False,
+        on_no_gain: Literal["seed", "best"] = "seed",
+        call_timeout: float | None = 600.0,
         run_config: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if metric is not None and not callable(metric):
             raise ConfigError(f"metric={metric!r}: give a DSPy metric (a function), a DynamicReward, or None")
         check_proposer(proposer)
-        if minibatch_size not in (None, 1):
-            raise NotImplementedError(
-                f"minibatch_size={minibatch_size!r}: the paper's search judges on one query per level; leave it None"
-            )
-        if optimize_demos:
-            raise NotImplementedError("optimize_demos=True: this stage is not built yet; leave it None")
         for name, value, lowest in (
             ("k", k, 0), ("max_lm_calls", max_lm_calls, 1), ("max_tokens", max_tokens, 1), ("max_cost", max_cost, 0),
             ("num_threads", num_threads, 1), ("max_errors", max_errors, 1), ("seed", seed, 0),
         ):  # fmt: skip
             if value is not None:
                 check_number(name, value, lowest, whole=name != "max_cost")
+        if call_timeout is not None and not (isinstance(call_timeout, (int, float)) and call_timeout > 0):
+            raise ConfigError(f"call_timeout={call_timeout!r}: give seconds, more than 0, or None for no limit")
         self.metric = metric
         self.task_lm, self.judge_lm, self.criteria_lm, self.prompt_lm = task_lm, judge_lm, criteria_lm, prompt_lm
         self.auto = auto
@@ -139,7 +161,10 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
         self.num_threads, self.max_errors, self.seed = num_threads, max_errors, seed
         self.log_dir, self.track_stats, self.display_progress = log_dir, track_stats, display_progress
         self.rules, self.run_config = rules, run_config
+        self.select, self.credit, self.on_no_gain = select, credit, on_no_gain
+        self.demo_iters, self.rewrite_given_demos, self.call_timeout = demo_iters, rewrite_given_demos, call_timeout
         self._search_settings()
+        self._choices()
 
     def get_params(self) -> dict[str, Any]:
         """Return a copy of the constructor's arguments."""
@@ -182,39 +207,67 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
                     seed=seed, settings=self.run_config, caps={name: getattr(self, name) for name in CAPS},
                 )  # fmt: skip
                 directory = stack.enter_context(RunDirectory(self.log_dir, config=config))
-            lms = lms.metered(directory.calls if directory else None)
+            lms = lms.metered(directory.calls if directory else None, timeout=self.call_timeout)
             pool = stack.enter_context(TaskPool(self.num_threads or dspy.settings.num_threads, meter=lms.meter))
             stack.enter_context(dspy.context(lm=lms.task, trace=[]))
             max_errors = self.max_errors or dspy.settings.max_errors
             run = Run(
                 base, lms=lms, pool=pool, trainset=trainset, valset=valset or (), directory=directory,
                 evaluator=Evaluator(lms.metric, max_errors=max_errors, metric_lm=lms.judge),
-                proposals=Proposals(
-                    pool, n_actions=search.n_actions, lm=lms.prompt, rewriter=InstructionRewriter(rules=self.rules),
+                writer=Writer(
+                    pool, lm=lms.prompt, rewriter=InstructionRewriter(rules=self.rules),
                     temperature=search.temperature, proposer=self.proposer,
                 ),
-                progress=Progress(self.display_progress),
+                progress=Progress(self.display_progress), seed=seed,
             )  # fmt: skip
-            run.search(search)
-            program, result = run.finish(run.compare(seed=seed), seed=seed)
+            if isinstance(search, PaperSettings):
+                outcome = paper_mode(run, search, demo_iters=self._paper_demo_iters())
+            else:
+                outcome = default_mode(run, search, self._choices())
+            program, result = run.finish(outcome)
         if self.track_stats:
-            program.candidate_programs, program.drpo_result = run.candidate_programs(), result
+            program.candidate_programs, program.drpo_result = outcome.candidates, result
         program._compiled = True
         return program
 
-    def _search_settings(self) -> SearchSettings:
-        names = ("beam_size", "n_actions", "depth", "max_depth_increase", "temperature")
-        return search_settings(self.auto, {name: getattr(self, name) for name in names})
+    def _search_settings(self) -> PaperSettings | MinibatchSettings:
+        names = ("beam_size", "n_actions", "depth", "max_depth_increase", "minibatch_size", "temperature")
+        given = {name: getattr(self, name) for name in names}
+        settings = search_settings(self.auto, given)
+        if isinstance(settings, PaperSettings):
+            return settings
+        return search_settings(self.auto, {**given, "k": self.k, "demo_iters": self.demo_iters})
 
-    def _described(self, search: SearchSettings) -> dict[str, Any]:
+    def _paper_demo_iters(self) -> int:
+        """Return how many rewrites stage 1 of the paper's code makes per demonstration; 0: it does not run."""
+        return (PAPER_DEMO_ITERS if self.demo_iters is None else self.demo_iters) if self.optimize_demos else 0
+
+    def _choices(self) -> Choices:
+        return Choices(
+            select=selection(self.select),
+            credit=_member(Credit, "credit", self.credit),
+            on_no_gain=_member(OnNoGain, "on_no_gain", self.on_no_gain),
+            optimize_demos=self.optimize_demos is not False,
+            rewrite_given_demos=self.rewrite_given_demos,
+        )
+
+    def _described(self, search: PaperSettings | MinibatchSettings) -> dict[str, Any]:
         """Return the settings that a run's outcome depends on."""
-        names = ("auto", "k", "max_errors", "rules")
+        names = ("auto", "k", "max_errors", "rules", "select", "credit", "on_no_gain", "optimize_demos",
+                 "rewrite_given_demos", "call_timeout")  # fmt: skip
         return {
             "class": type(self).__name__,
             **{name: getattr(self, name) for name in names},
             **vars(search),
             "proposer": getattr(self.proposer, "__name__", None),
         }
+
+
+def _member(kind: type[E], name: str, value: str) -> E:
+    try:
+        return kind(value)
+    except ValueError:
+        raise ConfigError(f"{name}={value!r}: choose one of {', '.join(map(repr, map(str, kind)))}") from None
 
 
 def _check_examples(examples: Sequence[dspy.Example], *, name: str, empty: bool = False) -> None:

@@ -6,7 +6,8 @@ What can go wrong is told apart, because each means something else:
   score, also where the program dresses it up as an error of its own;
 * a failure of the program on this query (a reply that does not parse, a bug, a prompt too long) is the lowest reward,
   counted, and raised once `max_errors` are reached;
-* a judgement that fails is *missing*: no reward, counted, and an error once most judgements are.
+* a judgement that fails is *missing*: no reward, counted, and an error once most judgements are; so is an evaluation
+  in which a run's patience with one call was over, whichever role's.
 
 A run in which nothing was ever answered, or nothing ever judged, has no best program: `check` raises.
 """
@@ -14,8 +15,8 @@ A run in which nothing was ever answered, or nothing ever judged, has no best pr
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dspy
@@ -25,13 +26,25 @@ from ..errors import BudgetExceededError, ConfigError, DRPOError, JudgeError, Pr
 from ..metrics.judgement import Feedback, Score, from_unit
 from ..metrics.reward import DynamicReward, answer_of, query_of
 from ..programs.boundary import enclose, neutralise
-from ..programs.outages import outage_in
+from ..programs.outages import is_timeout, outage_in
 
 LOWEST, EASY = 1.0, 4.5
 """Reward of a failed program, and the one above which a query is too easy to learn from (algorithm, section 2.2)."""
 
 Metric = Callable[..., Any]
 """A DSPy metric: (example, prediction, trace=None, ...) to a number, a bool or `Prediction(score, feedback)`."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One predictor's part in an answer."""
+
+    predictor: str
+    """Its name in the program."""
+    inputs: Mapping[str, Any]
+    """What it was given."""
+    outputs: Mapping[str, Any]
+    """What it made of it."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,8 @@ class Judged:
     """Criterion by criterion; empty under a metric that knows none."""
     error: str = ""
     """What failed, in words; empty if nothing did."""
+    steps: tuple[Step, ...] = ()
+    """Which predictors took part, in the order they were called; empty if the program failed."""
 
 
 class Evaluator:
@@ -87,8 +102,12 @@ class Evaluator:
         try:
             with dspy.context(trace=[]):
                 prediction = program(**example.inputs())
+                steps = _steps(program, dspy.settings.trace)
         except Exception as error:
-            return self._failed(query, error)
+            judged = self._failed(query, error)
+            if judged.reward is None:
+                self._count_judgement(judged)
+            return judged
         answer = answer_of(prediction, example)
         try:
             judged = self._judged(query, answer, example, prediction)
@@ -97,10 +116,10 @@ class Evaluator:
             if isinstance(error, (ConfigError, BudgetExceededError)):
                 raise
             judged = Judged(query, answer, None, None, error=f"{type(error).__name__}: {error}")
-            if not isinstance(error, (DRPOError, LMError)):
+            if not isinstance(error, (DRPOError, LMError)) and not is_timeout(error):
                 self._count_error(error)  # a metric of the user's that is broken
         self._count_judgement(judged)
-        return judged
+        return replace(judged, steps=steps)
 
     def check(self) -> None:
         """Raise if nothing at all was answered or judged, however few the failures were.
@@ -138,8 +157,10 @@ class Evaluator:
         _raise_outage(error)
         if isinstance(error, BudgetExceededError):
             raise error
-        self._count_error(error)
         said = f"{type(error).__name__}: {error}"
+        if is_timeout(error):
+            return Judged(query, "", None, None, error=said)
+        self._count_error(error)
         text = f"{enclose('query', query)}\n\nThere is no answer: the program failed.\n{enclose('error', said[:1000])}"
         return Judged(query, "", LOWEST, Feedback(text, 0.0, {}), error=said)
 
@@ -170,6 +191,15 @@ class Evaluator:
             f"{self.missing_judgements} of {self.judgements} judgements have no readable score, the last because of: "
             f"{self._last_missing or 'an unreadable reply'}; check the judge LM, or set structured_output: true for it"
         )
+
+
+def _steps(program: dspy.Module, trace: Sequence[Any]) -> tuple[Step, ...]:
+    names = {id(predictor): name for name, predictor in program.named_predictors()}
+    return tuple(
+        Step(names[id(predictor)], dict(inputs), dict(prediction.items()))
+        for predictor, inputs, prediction in trace
+        if id(predictor) in names
+    )
 
 
 def _raise_outage(error: Exception) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from types import TracebackType
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from ..errors import BudgetExceededError
 from ..serving.calls import call_scope
@@ -14,6 +14,27 @@ from ..serving.roles import Meter
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Task(Generic[R]):
+    """One task that was started; `TaskPool.start` makes it."""
+
+    def __init__(self, future: Future[R], *, meter: Meter) -> None:
+        self._future, self._meter = future, meter
+
+    def result(self) -> R:
+        """Wait until the task has ended, and return its value.
+
+        Raises:
+            BudgetExceededError: If a cap was reached before it ended.
+            Exception: What it failed with.
+        """
+        try:
+            return self._future.result()
+        except CancelledError:  # by a failure of a task that it was gathered with
+            if self._meter.stopped is not None:
+                raise BudgetExceededError(self._meter.stopped) from None
+            raise
 
 
 class TaskPool:
@@ -27,6 +48,8 @@ class TaskPool:
     def __init__(self, num_threads: int, *, meter: Meter) -> None:
         self._meter = meter
         self._executor = ThreadPoolExecutor(num_threads, thread_name_prefix="drpo") if num_threads > 1 else None
+        # With one thread: what a task failed with. The run is over then, so later ones do not begin.
+        self._failure: Exception | None = None
 
     def __enter__(self) -> TaskPool:
         return self
@@ -36,6 +59,58 @@ class TaskPool:
     ) -> None:
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def start(self, label: str, function: Callable[[T], R], item: T) -> Task[R]:
+        """Begin `function(item)` as soon as a thread is free; with one thread, now.
+
+        A task must not wait for another one: all threads could be waiting then.
+
+        Args:
+            label: Names the task in the record of calls: the same label must mean the same work in every run.
+            function: What is done.
+            item: What it is done with.
+
+        Returns:
+            The task. Ask for the result of each one that is started, or whether it ran would depend on the threads.
+
+        Example:
+            >>> with TaskPool(2, meter=Meter()) as pool:
+            ...     pool.start("level 1 rewrite/0", str.upper, "be brief").result()
+            'BE BRIEF'
+        """
+        if self._executor is not None:
+            run = copy_context().run
+            return Task(self._executor.submit(run, self._run, label, function, item), meter=self._meter)
+        future: Future[R] = Future()
+        try:
+            if self._failure is not None:
+                raise self._failure
+            future.set_result(self._run(label, function, item))
+        except Exception as error:
+            future.set_exception(error)
+            if not isinstance(error, BudgetExceededError):
+                self._failure = error
+        return Task(future, meter=self._meter)
+
+    def gather(self, tasks: Iterable[Task[R]]) -> list[R]:
+        """Return the results of tasks, in their order.
+
+        Raises:
+            BudgetExceededError: If a cap was reached; of these tasks those not begun are dropped.
+            Exception: The first failure of a task, once those that run have ended.
+        """
+        futures = [task._future for task in tasks]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            for future in futures:
+                future.cancel()
+        wait(futures)
+        # A failure that is not the budget's says more than the refusals that follow it.
+        failures = [error for future in futures if not future.cancelled() and (error := future.exception())]
+        if failures:
+            raise next((error for error in failures if not isinstance(error, BudgetExceededError)), failures[0])
+        return [Task(future, meter=self._meter).result() for future in futures]
 
     def map(self, label: str, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """Return `function(item)` of each item, in their order.
@@ -52,21 +127,7 @@ class TaskPool:
         tasks = list(enumerate(items))
         if self._executor is None or len(tasks) < 2:
             return [self._run(f"{label}/{index}", function, item) for index, item in tasks]
-        futures: list[Future[R]] = [
-            self._executor.submit(copy_context().run, self._run, f"{label}/{index}", function, item)
-            for index, item in tasks
-        ]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            for future in futures:
-                future.cancel()
-        wait(futures)
-        # A failure that is not the budget's says more than the refusals that follow it.
-        failures = [error for future in futures if not future.cancelled() and (error := future.exception())]
-        if failures:
-            raise next((error for error in failures if not isinstance(error, BudgetExceededError)), failures[0])
-        return [future.result() for future in futures]
+        return self.gather([self.start(f"{label}/{index}", function, item) for index, item in tasks])
 
     def _run(self, label: str, function: Callable[[T], R], item: T) -> R:
         with call_scope(label):

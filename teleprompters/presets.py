@@ -1,16 +1,27 @@
-"""What `auto` fills in, and the checks of everything else, before the first paid call."""
+"""What `auto` fills in, and the checks of everything else, before the first paid call.
+
+| `auto` | beam_size | n_actions | depth | minibatch_size | first queries | held out | demonstrations | expected calls |
+|---|---|---|---|---|---|---|---|---|
+| `light` | 1 | 8 | 2 | 8 | 10 | 60 | 4, at most 1 rewrite each | 440 |
+| `medium` | 2 | 6 | 4 | 12 | 24 | 120 | 12, at most 2 | 1,200 |
+| `heavy` | 2 | 8 | 6 | 20 | 40 | 240 | 16, at most 3 | 3,000 |
+| `paper` | 2 | 3 | 20 | 1 | 1 | only with a `valset` | 16, at most 5, if asked for | 90 to 381 |
+
+`depth` counts levels of rewriting, in the paper's search records of a path. Calls are those of all roles together, for
+a program of one predictor and at least 200 training examples; `expected_calls` computes them for others.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import ConfigError
 
 
 @dataclass(frozen=True)
-class SearchSettings:
-    """The settings of one search, none of them open."""
+class PaperSettings:
+    """The settings of one paper-mode search, none of them open."""
 
     beam_size: int
     """Nodes kept per level."""
@@ -24,40 +35,177 @@ class SearchSettings:
     """Sampling temperature of the rewriter."""
 
 
-PAPER = SearchSettings(beam_size=2, n_actions=3, depth=20, max_depth_increase=10, temperature=0.2)
+@dataclass(frozen=True)
+class MinibatchSettings:
+    """The settings of one default-mode search, none of them open."""
+
+    beam_size: int
+    """Members kept per level."""
+    n_actions: int
+    """Rewrites per member."""
+    depth: int
+    """Levels of rewriting."""
+    minibatch_size: int
+    """Queries that a level's winner is judged on."""
+    temperature: float
+    """Sampling temperature of the rewriter."""
+    first_size: int
+    """Queries that the seed is judged on first."""
+    num_val: int
+    """Queries held out for the final selection, if there are enough."""
+    num_demos: int
+    """Demonstrations that are collected."""
+    demo_iters: int
+    """Rewrites per demonstration at most."""
+    k: int
+    """Demonstrations shown per query."""
+    max_rules: int = 12
+    """Most rules of a merged instruction."""
+    max_words: int = 220
+    """Most words of an instruction; a seed that is longer may grow by half of this."""
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """How many queries each step of a race adds."""
+        return rungs(self.minibatch_size)
+
+
+PAPER = PaperSettings(beam_size=2, n_actions=3, depth=20, max_depth_increase=10, temperature=0.2)
 """The official defaults (algorithm, section 2.6)."""
+LIGHT = MinibatchSettings(
+    beam_size=1, n_actions=8, depth=2, minibatch_size=8, temperature=0.7, first_size=10, num_val=60, num_demos=4,
+    demo_iters=1, k=3,
+)  # fmt: skip
+MEDIUM = MinibatchSettings(
+    beam_size=2, n_actions=6, depth=4, minibatch_size=12, temperature=0.7, first_size=24, num_val=120, num_demos=12,
+    demo_iters=2, k=3,
+)  # fmt: skip
+HEAVY = MinibatchSettings(
+    beam_size=2, n_actions=8, depth=6, minibatch_size=20, temperature=0.7, first_size=40, num_val=240, num_demos=16,
+    demo_iters=3, k=3,
+)  # fmt: skip
 
-_PRESETS = {"paper": PAPER}
-_LOWEST = {"beam_size": 1, "n_actions": 1, "depth": 1, "max_depth_increase": 0, "temperature": 0}
+ALONE = 3
+"""How many rewrites of a node run in a race beside the merged candidate."""
+
+MINIBATCH = {"light": LIGHT, "medium": MEDIUM, "heavy": HEAVY}
+AUTO = (*MINIBATCH, "paper")
+_LOWEST = {
+    "beam_size": 1, "n_actions": 1, "depth": 1, "max_depth_increase": 0, "temperature": 0, "minibatch_size": 1, "k": 0,
+    "demo_iters": 0,
+}  # fmt: skip
 
 
-def search_settings(auto: str | None, given: dict[str, Any]) -> SearchSettings:
+def search_settings(auto: str | None, given: dict[str, Any]) -> PaperSettings | MinibatchSettings:
     """Return the preset's settings with those that were given in their place.
 
     Args:
-        auto: The preset's name, or None if all are given.
+        auto: The preset's name. None: all of the paper's settings are given, or with a `minibatch_size` above 1 those
+            of the default search, of which the others are then as in `light`.
         given: Name to value; None: not given.
 
     Raises:
-        ConfigError: If a value is out of its range, or missing without a preset.
-        NotImplementedError: If the preset is not built yet.
+        ConfigError: If a value is out of its range, missing without a preset, or of no use under it.
 
     Example:
-        >>> search_settings("paper", {"beam_size": 1}).beam_size
-        1
+        >>> search_settings("paper", {"beam_size": 1}).beam_size, search_settings("light", {}).depth
+        (1, 2)
     """
-    if auto in ("light", "medium", "heavy"):
-        raise NotImplementedError(f"auto={auto!r}: this search is not built yet; use auto='paper'")
-    if auto is not None and auto not in _PRESETS:
-        raise ConfigError(f"auto={auto!r}: choose 'paper', or None to give every setting yourself")
-    values = {} if auto is None else dict(vars(_PRESETS[auto]))
-    values.update({name: value for name, value in given.items() if value is not None})
-    missing = sorted(set(_LOWEST) - set(values))
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        check_number(name, value, _LOWEST[name], whole=name != "temperature")
+    if auto is not None and auto not in AUTO:
+        raise ConfigError(
+            f"auto={auto!r}: choose one of {', '.join(map(repr, AUTO))}, or None to give every setting yourself"
+        )
+    size = given.get("minibatch_size", 1)
+    if auto == "paper" and size != 1:
+        raise ConfigError(f"minibatch_size={size!r}: the paper's search judges on one query per level; leave it None")
+    if auto == "paper" or (auto is None and size == 1):
+        return _paper(auto, given)
+    if "max_depth_increase" in given:
+        raise ConfigError(
+            f"max_depth_increase={given['max_depth_increase']!r}: only the paper's search gets longer; leave it None"
+        )
+    if auto is None:
+        _complete(given, {"beam_size", "n_actions", "depth", "temperature"})
+    preset = MINIBATCH[auto or "light"]
+    if size > preset.minibatch_size and "minibatch_size" in given:
+        given["first_size"] = max(preset.first_size, size)
+    return MinibatchSettings(**{**vars(preset), **given})
+
+
+def _paper(auto: str | None, given: dict[str, Any]) -> PaperSettings:
+    names = {item.name for item in fields(PaperSettings)}
+    values = {name: value for name, value in given.items() if name in names}
+    if auto is None:
+        _complete(values, names)
+    return PaperSettings(**({**vars(PAPER), **values} if auto else values))
+
+
+def _complete(given: dict[str, Any], names: set[str]) -> None:
+    missing = sorted(names - set(given))
     if missing:
-        raise ConfigError(f"auto=None leaves {', '.join(missing)} open; give a value for each, or auto='paper'")
-    for name, lowest in _LOWEST.items():
-        check_number(name, values[name], lowest, whole=name != "temperature")
-    return SearchSettings(**values)
+        raise ConfigError(f"auto=None leaves {', '.join(missing)} open; give a value for each, or auto='light'")
+
+
+def rungs(size: int) -> tuple[int, ...]:
+    """Return how many queries each step of a race of this many adds: an eighth, a quarter, the rest.
+
+    Example:
+        >>> rungs(8), rungs(20), rungs(2)
+        ((1, 2, 5), (2, 5, 13), (2,))
+    """
+    if size < 4:
+        return (size,)
+    first, second = max(1, size // 8), size // 4
+    return (first, second, size - first - second)
+
+
+def expected_calls(
+    settings: MinibatchSettings, *, num_train: int, num_val: int, predictors: int = 1, optimize_demos: bool = True
+) -> int:
+    """Return about how many LM calls a default-mode run makes, all roles together.
+
+    Args:
+        settings: The search's.
+        num_train: Queries of the search.
+        num_val: Queries held out.
+        predictors: LM calls that one run of the program makes.
+        optimize_demos: Whether demonstrations are collected.
+
+    Example:
+        >>> expected_calls(LIGHT, num_train=120, num_val=60)
+        418
+    """
+    evaluation = predictors + 1
+    first = min(settings.first_size, num_train)
+    calls = first * (1 + evaluation)
+    for level in range(settings.depth):
+        calls += level_calls(
+            settings, nodes=min(settings.beam_size, 1 + level * settings.n_actions), evaluation=evaluation
+        )
+    if optimize_demos:
+        calls += 2 * settings.demo_iters * settings.num_demos // 2
+    finalists = 3 if optimize_demos else 1
+    early = rungs(num_val)[0] if finalists > 1 and num_val else 0
+    return calls + num_val * (1 + 2 * evaluation) + early * (finalists - 1) * evaluation
+
+
+def level_calls(settings: MinibatchSettings, *, nodes: int, evaluation: int) -> int:
+    """Return about how many calls one level of the default search makes.
+
+    Args:
+        settings: The search's.
+        nodes: Members that are rewritten.
+        evaluation: Calls that answer and judge one query.
+    """
+    calls = nodes * settings.n_actions
+    left = nodes * (1 + min(ALONE, settings.n_actions))
+    for rung in settings.rungs:
+        calls += left * rung * evaluation
+        left = max(1, left // 2)
+    return calls
 
 
 def check_number(name: str, value: Any, lowest: float, *, whole: bool = True) -> None:

@@ -7,7 +7,9 @@ import sys
 
 from ..serving.roles import Meter
 from .beam import Level
+from .board import Board
 from .candidates import Candidate
+from .minibatch import Round
 
 logger = logging.getLogger("drpo")
 
@@ -27,6 +29,15 @@ class Progress:
         logger.info(text)
         if self._shown:
             print(text, file=sys.stderr, flush=True)
+
+    def round(self, finished: Round[Candidate], board: Board[Candidate], meter: Meter) -> None:
+        """Tell that a level of the default search is finished."""
+        leader = finished.leader
+        self.say(
+            f"level {finished.number}: {len(finished.members)} new, {len(board.members)} in all; the leader is "
+            f"{leader.number} ({leader.origin.value}), value {board.value(leader):+.3f} of 4 beside the seed; "
+            f"{meter.totals('calls')} calls, {meter.totals('tokens')} tokens"
+        )
 
     def level(self, level: Level[Candidate], meter: Meter) -> None:
         """Tell that a level is finished."""

@@ -10,7 +10,6 @@ from enum import StrEnum
 from importlib import metadata
 from typing import Any
 
-from ..metrics.judgement import to_unit
 from ..metrics.statistics import PairedDifference
 from ..serving.roles import Meter, Role
 from .candidates import Candidate
@@ -48,8 +47,9 @@ class Comparison:
 
 def result_data(
     *,
+    optimizer: str,
     candidate: Candidate,
-    search_value: float,
+    search_value: float | None,
     comparison: Comparison | None,
     meter: Meter,
     models: dict[str, str],
@@ -60,6 +60,7 @@ def result_data(
     unusable_proposals: int,
     true_gain: float | None,
     seed: int,
+    details: dict[str, Any],
 ) -> dict[str, Any]:
     """Return what `result.json` says.
 
@@ -70,12 +71,12 @@ def result_data(
     interval = [difference.low, difference.high] if difference and difference.low is not None else None
     return {
         "decision": comparison.decision.value if comparison else None,
-        "optimizer": "drpo-paper",
+        "optimizer": optimizer,
         "seed_reward": comparison.seed_reward if comparison else None,
         "reward": comparison.reward if comparison else None,
         "gain": difference.mean if difference else None,
         "gain_ci": interval,
-        "search_value": to_unit(search_value) if search_value else None,
+        "search_value": search_value,
         "num_train": num_train,
         "num_val": num_val,
         "lm_calls": _by_role(meter, "calls"),
@@ -93,6 +94,7 @@ def result_data(
         "simulated": any(_SIMULATED.search(model) for model in models.values()),
         "true_gain": true_gain,
         "seed": seed,
+        **details,
         "versions": versions(),
     }
 

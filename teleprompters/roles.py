@@ -35,16 +35,18 @@ class RunLMs:
     """Counts and caps."""
     record: CallRecord | None = None
     """Where calls are kept."""
+    timeout: float | None = None
+    """Seconds that a reply is waited for; None: as long as the engine waits."""
 
-    def metered(self, record: CallRecord | None) -> RunLMs:
-        """Return these LMs with every call counted, and recorded if there is a record."""
+    def metered(self, record: CallRecord | None, *, timeout: float | None = None) -> RunLMs:
+        """Return these LMs with every call counted, recorded if there is a record, and given up after `timeout` s."""
 
         def through(lm: dspy.BaseLM | None, role: Role) -> Any:
-            return None if lm is None else metered(lm, role=role, meter=self.meter, record=record)
+            return None if lm is None else metered(lm, role=role, meter=self.meter, record=record, timeout=timeout)
 
         task, judge = through(self.task, Role.TASK), through(self.judge, Role.JUDGE)
         criteria, prompt = through(self.criteria, Role.CRITERIA), through(self.prompt, Role.PROMPT)
-        bound = replace(self, task=task, judge=judge, criteria=criteria, prompt=prompt, record=record)
+        bound = replace(self, task=task, judge=judge, criteria=criteria, prompt=prompt, record=record, timeout=timeout)
         return (
             bound
             if self.reward is None
@@ -62,7 +64,9 @@ class RunLMs:
         result = copied(program)
         for name, predictor in result.named_sub_modules(dspy.Predict):
             if own[name] is not None:
-                predictor.lm = metered(own[name], role=Role.TASK, meter=self.meter, record=self.record)
+                predictor.lm = metered(
+                    own[name], role=Role.TASK, meter=self.meter, record=self.record, timeout=self.timeout
+                )
         return result
 
     @property

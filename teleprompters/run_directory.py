@@ -76,7 +76,11 @@ class RunDirectory:
 
     def write_json(self, name: str, data: Any) -> None:
         """Write a JSON file of the directory, whole or not at all."""
-        self.write_text(name, json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+        try:
+            text = orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
+        except TypeError:  # a lone surrogate, which a model can write
+            text = json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+        self.write_text(name, text)
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file of the directory, whole or not at all."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from .beam import Level, Node
+from .board import Board
 from .candidates import Candidate
 from .evaluation import Judged
+from .minibatch import Round
 
 FORMAT = 1
 """Version of `trace.json`."""
@@ -52,16 +55,7 @@ def trace_markdown(data: dict[str, Any]) -> str:
         lines += [f"### Node {node['number']}{mark}: reward {reward}, value {node['value']:.3f}, {fate}{parent}", ""]
         for name, instruction in node["instructions"].items():
             lines += _fenced(f"instruction of {name}", instruction)
-        lines += _fenced("answer", node["answer"])
-        for score in node["scores"]:
-            value = "missing" if score["value"] is None else f"{score['value']}"
-            lines += [f"* {_inline(score['criterion'])}: {value}"]
-        lines += [""] if node["scores"] else []
-        rationales = "\n".join(
-            f"{score['criterion']}: {score['rationale']}" for score in node["scores"] if score["rationale"]
-        )
-        lines += _fenced("reasons", rationales) if rationales else []
-        lines += _fenced("error", node["error"]) if node["error"] else []
+        lines += [*_fenced("answer", node["answer"]), *_verdicts(node)]
     return "\n".join(lines) + "\n"
 
 
@@ -85,11 +79,83 @@ def _node(node: Node[Candidate], numbers: dict[int, int], *, level: int, kept: b
     }
 
 
+def rounds_data(board: Board[Candidate], rounds: Sequence[Round[Candidate]]) -> dict[str, Any]:
+    """Return the tree of a default search: its members in the order they were made, each with all its judgements.
+
+    Args:
+        board: Members, evaluations and values.
+        rounds: The levels finished so far, at least one.
+    """
+    last = rounds[-1]
+    path = {member.number for member in last.leader.path}
+    beams = {member.number for finished in rounds for member in finished.beam}
+    return {
+        "format": FORMAT,
+        "search": "minibatch",
+        "levels": last.number,
+        "best": last.leader.number,
+        "nodes": [
+            {
+                "number": member.number,
+                "parent": None if member.parent is None else member.parent.number,
+                "level": member.level,
+                "origin": member.origin.value,
+                "kept": member.number in beams,
+                "best": member.number in path,
+                "value": board.value(member),
+                "instructions": dict(member.candidate),
+                "evaluations": [
+                    {
+                        "reward": found.reward,
+                        "query": found.detail.query,
+                        "answer": found.detail.answer,
+                        "scores": [asdict(score) for score in found.detail.scores],
+                        "error": found.detail.error,
+                    }
+                    for found in board.evaluations(member).values()
+                ],
+            }
+            for member in board.members
+        ],
+    }
+
+
+def rounds_markdown(data: dict[str, Any]) -> str:
+    """Return the Markdown page of a default search's trace."""
+    lines = ["# Trace", "", f"{len(data['nodes'])} nodes; the best path is marked with *.", ""]
+    level = -1
+    for node in data["nodes"]:
+        if node["level"] != level:
+            level = node["level"]
+            lines += [f"## Level {level}", ""]
+        mark = "*" if node["best"] else ""
+        parent = "" if node["parent"] is None else f" of node {node['parent']}"
+        fate = "kept" if node["kept"] else "dropped"
+        lines += [f"### Node {node['number']}{mark}: {node['origin']}{parent}, value {node['value']:+.3f}, {fate}", ""]
+        for name, instruction in node["instructions"].items():
+            lines += _fenced(f"instruction of {name}", instruction)
+        for number, found in enumerate(node["evaluations"], start=1):
+            reward = "missing" if found["reward"] is None else f"{found['reward']:.2f}"
+            lines += [f"#### Query {number}: reward {reward}", ""]
+            lines += [*_fenced("query", found["query"]), *_fenced("answer", found["answer"]), *_verdicts(found)]
+    return "\n".join(lines) + "\n"
+
+
+def _verdicts(found: dict[str, Any]) -> list[str]:
+    lines = [
+        f"* {_inline(score['criterion'])}: {'missing' if score['value'] is None else score['value']}"
+        for score in found["scores"]
+    ]
+    lines += [""] if lines else []
+    rationales = "\n".join(
+        f"{score['criterion']}: {score['rationale']}" for score in found["scores"] if score["rationale"]
+    )
+    lines += _fenced("reasons", rationales) if rationales else []
+    return [*lines, *(_fenced("error", found["error"]) if found["error"] else [])]
+
+
 def _fenced(title: str, text: str) -> list[str]:
-    longest, run = 2, 0
-    for char in text:
-        run = run + 1 if char == "`" else 0
-        longest = max(longest, run)
+    longest = max([2, *map(len, re.findall("`+", text))])
     fence = "`" * (longest + 1)
     return [f"{_inline(title)}:", "", f"{fence}text", text, fence, ""]
 

@@ -71,8 +71,8 @@ class World:
         return sum(self.calls.values())
 
     def optimizer(self, metric: Any = None, **options: Any) -> DRPOTeleprompter:
-        """Return an optimizer of small sizes."""
-        sizes = {"beam_size": 2, "n_actions": 2, "depth": 2, "max_depth_increase": 1, "num_threads": 2}
+        """Return an optimizer of the paper's search, of small sizes."""
+        sizes = {"auto": "paper", "beam_size": 2, "n_actions": 2, "depth": 2, "max_depth_increase": 1, "num_threads": 2}
         lms = {"task_lm": self.task, "judge_lm": self.judge, "criteria_lm": self.criteria, "prompt_lm": self.prompt}
         return DRPOTeleprompter(metric, **{**sizes, **lms, **options})
 

@@ -46,9 +46,8 @@ class PaperMock:
         self.prompt = scripted_lm(self._rewrite, name="prompt", temperature=0.2)
 
     def optimizer(self, **options: object) -> DRPOTeleprompter:
-        return DRPOTeleprompter(
-            task_lm=self.task, judge_lm=self.judge, criteria_lm=self.criteria, prompt_lm=self.prompt, **options
-        )
+        lms = {"task_lm": self.task, "judge_lm": self.judge, "criteria_lm": self.criteria, "prompt_lm": self.prompt}
+        return DRPOTeleprompter(**{"auto": "paper", **lms, **options})
 
     def compile(self, *, num_queries: int, student: dspy.Module | None = None, **options: object) -> dspy.Module:
         student = student or Responder(instructions="P0")

@@ -222,7 +222,7 @@ def test_17_a_subclass_is_one_pair() -> None:
             return super().compile(student, trainset=trainset, **options)
 
     spy, world = Spy(), World()
-    optimizer = Careful(**{**world.optimizer().get_params(), "auto": "paper"})
+    optimizer = Careful(**world.optimizer().get_params())
     with dspy.context(callbacks=[spy]):
         optimizer.compile(Mixed(), trainset=examples(3))
     assert len(spy.of_kind("compile")) == len(spy.ends) == 1

@@ -28,7 +28,7 @@ FAULTLESS = World(fix=1.0, forget=0.0, garble=0.0, bloat=0.0, repeat=0.0)
 def rewrites(world: World, count: int, *, instruction: str = SEED, feedback: str = FEEDBACK) -> list[str]:
     lm, rewriter = simulated_lm("prompt", world, temperature=0.2), InstructionRewriter()
     texts = [
-        rewriter(lm=lm, instruction=instruction, feedback=feedback, history=[], query="q", number=number)
+        rewriter(lm=lm, instruction=instruction, feedback=feedback, history=[], queries=["q"], number=number)
         for number in range(count)
     ]
     assert all(texts)
