@@ -72,7 +72,9 @@ def compile_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print result.json instead of the summary.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Optimize the instruction of a responder for your prompts, and save it as a program.
+    """Optimize a responder's instruction and demonstrations for your prompts, and save it as a program.
+
+    The result is checked on held-out prompts; without a significant gain the program stays as it was.
 
     Without CONFIG simulated models play all roles: no key, no network, some seconds.
 

@@ -26,6 +26,15 @@ from drpo.serving.simulated.world import World
 from drpo.serving.vllm import VLLMServers
 from drpo.teleprompters.candidates import candidate_of
 from drpo.teleprompters.drpo import DRPOTeleprompter
+from drpo.teleprompters.held_out import split
+from drpo.teleprompters.presets import PaperSettings, expected_calls, search_settings
+
+ARGUMENTS = (
+    "auto", "beam_size", "n_actions", "depth", "max_depth_increase", "minibatch_size", "temperature", "k",
+    "optimize_demos", "demo_iters", "rewrite_given_demos", "select", "credit", "on_no_gain", "call_timeout",
+    "max_lm_calls", "max_tokens", "max_cost", "num_threads", "max_errors", "seed",
+)  # fmt: skip
+"""The optimizer's arguments that stand at the top level of a config."""
 
 Say = Callable[[str], None]
 """Where a command tells its steps."""
@@ -64,14 +73,13 @@ def compile_program(settings: RunSettings, *, log_dir: Path, display_progress: b
     trainset, valset = prompts.split(settings.data.num_val)
     student = _responder(settings)
     reward = _reward(settings)
-    arguments = ("auto", "beam_size", "n_actions", "depth", "max_depth_increase", "temperature", "k", "max_lm_calls",
-                 "max_tokens", "max_cost", "num_threads", "max_errors", "seed")  # fmt: skip
+    say(_plan(settings, trainset, valset))
     world = None if settings.world is None else World.named(settings.world)
     with servers_of(settings, dict(settings.lms.roles()), log_dir=log_dir, say=say) as lms:
         optimizer = DRPOTeleprompter(
             reward,
             **{f"{role}_lm": build_lm(lm, world=world) for role, lm in lms.items()},
-            **{name: getattr(settings, name) for name in arguments},
+            **{name: getattr(settings, name) for name in ARGUMENTS},
             log_dir=log_dir,
             display_progress=display_progress,
             run_config=settings.as_dict(),
@@ -141,6 +149,28 @@ def servers_of(
         }
 
 
+def _plan(settings: RunSettings, trainset: list[dspy.Example], valset: list[dspy.Example]) -> str:
+    """Say which prompts are for what, and what the run will about take."""
+    names = ("beam_size", "n_actions", "depth", "max_depth_increase", "minibatch_size", "temperature", "k",
+             "demo_iters")  # fmt: skip
+    search = search_settings(settings.auto, {name: getattr(settings, name) for name in names})
+    if isinstance(search, PaperSettings):
+        held = f"{len(valset)} held out" if valset else "none held out, so nothing will be said about a gain"
+        return f"{len(trainset)} for the search, {held}"
+    queries, held_out = trainset, valset
+    if not valset:
+        queries, held_out = split(trainset, num_val=search.num_val, num_search=search.first_size)
+    demos = settings.optimize_demos is not False and search.k > 0
+    calls = expected_calls(search, num_train=len(queries), num_val=len(held_out), optimize_demos=demos)
+    cap = settings.max_lm_calls
+    fewer = f"; max_lm_calls={cap} allows fewer of all" if cap is not None and cap < calls else ""
+    used = min(search.first_size, len(queries))
+    return (
+        f"{used} of {len(queries)} for the search, {len(held_out)} others held out for the final selection; "
+        f"about {calls} calls{fewer}"
+    )
+
+
 def _responder(settings: RunSettings) -> Responder:
     program, k = settings.program, settings.k
     output = output_field(dspy.Signature(program.signature))
@@ -149,7 +179,9 @@ def _responder(settings: RunSettings) -> Responder:
         if settings.data.demos is None
         else load_demos(settings.data.demos, inputs=program.input_fields, output=output)
     )
-    if k is not None and k > len(demos):
+    if not demos:
+        k = None  # it is meant for the demonstrations that the search will collect
+    elif k is not None and k > len(demos):
         raise ConfigError(
             f"k={k}: data.demos={settings.data.demos!r} has {len(demos)} demonstrations; lower k or add some"
         )

@@ -26,6 +26,7 @@ def disagreements(settings: RunSettings) -> Iterator[str]:
     yield from _role_problems(settings)
     yield from _server_problems(settings)
     yield from _content_problems(settings)
+    yield from _search_problems(settings)
     if settings.world is not None and not settings.is_simulated:
         yield f"world: {settings.world!r} is not allowed without a simulated model; set lms.task.model: sim/base"
 
@@ -77,8 +78,6 @@ def _content_problems(settings: RunSettings) -> Iterator[str]:
     data, program, reward = settings.data, settings.program, settings.reward
     if data.limit is not None and data.num_val >= data.limit:
         yield f"data.num_val: {data.num_val} is not allowed; it must be less than data.limit={data.limit}"
-    if settings.k and data.demos is None:
-        yield f"k: {settings.k} is not allowed without demonstrations; set data.demos (builtin:demos), or k: 0"
     if data.column is not None and len(program.input_fields) > 1:
         fields = ", ".join(program.input_fields)
         yield f"data.column: {data.column!r} is not allowed with several inputs; they are the columns {fields}"
@@ -93,3 +92,41 @@ def _content_problems(settings: RunSettings) -> Iterator[str]:
     for index, name in enumerate(names):
         if name.casefold() in (earlier.casefold() for earlier in names[:index]):
             yield f"reward.criteria.{index}: {shown(name)} stands here a second time; keep one of them"
+
+
+def _search_problems(settings: RunSettings) -> Iterator[str]:
+    """Yield what the chosen search refuses, and what would have no effect in it."""
+    paper = settings.auto == "paper" or (settings.auto is None and settings.minibatch_size in (None, 1))
+    under = f"with auto: {'null' if settings.auto is None else settings.auto}"
+    if settings.auto is None:
+        missing = [name for name in (*_OPEN, *(_PAPER_ONLY if paper else ())) if getattr(settings, name) is None]
+        if missing:
+            yield f"auto: null leaves {', '.join(missing)} open; give a value for each, or write auto: light"
+    if paper:
+        yield from _paper_problems(settings, under)
+    else:
+        for name in _PAPER_ONLY:
+            if (value := getattr(settings, name)) is not None:
+                yield f"{name}: {value} is not allowed {under}; only the paper's search has it, so leave it out"
+    if settings.k and settings.data.demos is None and (paper or settings.optimize_demos is False):
+        yield f"k: {settings.k} is not allowed without demonstrations; set data.demos (builtin:demos), or k: 0"
+
+
+def _paper_problems(settings: RunSettings, under: str) -> Iterator[str]:
+    if settings.minibatch_size not in (None, 1):
+        yield f"minibatch_size: {settings.minibatch_size} is not allowed {under}, which judges on one query per level"
+    for name, usual in _DEFAULT_ONLY.items():
+        if (value := getattr(settings, name)) != usual:
+            yield f"{name}: {shown(value)} has no effect {under}; leave it out, or write auto: light"
+    if settings.optimize_demos and settings.data.demos is None:
+        yield f"optimize_demos: true is not allowed {under} without demonstrations; set data.demos (builtin:demos)"
+    if settings.demo_iters is not None and not settings.optimize_demos:
+        yield f"demo_iters: {settings.demo_iters} has no effect {under} unless optimize_demos: true"
+
+
+_OPEN = ("beam_size", "n_actions", "depth", "temperature")
+"""What `auto: null` leaves to the user."""
+_PAPER_ONLY = ("max_depth_increase",)
+"""What only the paper's search has."""
+_DEFAULT_ONLY = {"select": None, "credit": "trace", "on_no_gain": "seed", "rewrite_given_demos": False}
+"""What only the default search has, with the value that asks for nothing."""

@@ -85,7 +85,8 @@ class DataSettings(_Settings):
     limit: _Positive | None = None
     """How many prompts are read, held-out ones included. null: all."""
     num_val: _Whole = 0
-    """How many of them, the last ones, the search never sees: the final comparison is made on these."""
+    """How many of them, the last ones, are held out for the final comparison. 0: the default search holds out a part
+    itself, and the paper's search compares nothing."""
 
 
 class ProgramSettings(_Settings):
@@ -175,20 +176,36 @@ class RunSettings(_Settings):
         ('openai/gpt-4.1-mini', 7)
     """
 
-    auto: Literal["paper"] | None = "paper"
-    """What fills the arguments below that are null. `paper`: the official defaults."""
+    auto: Literal["light", "medium", "heavy", "paper"] | None = "light"
+    """What fills the arguments below that are null. `paper`: the official search. null: nothing fills them."""
     beam_size: _Positive | None = None
     """Instructions kept per level."""
     n_actions: _Positive | None = None
     """Rewrites per kept instruction."""
     depth: _Positive | None = None
-    """Levels of the search, the start included."""
+    """Levels of rewriting; in the paper's search the levels, the start included."""
     max_depth_increase: _Whole | None = None
-    """Levels added at most for queries that turned out too easy."""
+    """Levels added at most for queries that turned out too easy; only the paper's search has this."""
+    minibatch_size: _Positive | None = None
+    """Queries that the winner of a level is judged on; the paper's search has 1."""
     temperature: Annotated[float, Field(ge=0.0, le=2.0), BeforeValidator(_number)] | None = None
     """Sampling temperature of the rewrites."""
     k: _Whole | None = None
-    """Demonstrations retrieved per query. 0: none are shown."""
+    """Demonstrations retrieved per query. 0: none are shown, and none are collected."""
+    optimize_demos: bool | None = None
+    """Whether demonstrations are collected and improved. null: yes, but not in the paper's search."""
+    demo_iters: _Whole | None = None
+    """Rewrites per demonstration at most."""
+    rewrite_given_demos: bool = False
+    """Whether the demonstrations of `data.demos` may be rewritten too; the paper's search does it in any case."""
+    select: Literal["beam", "greedy", "pareto", "mc"] | None = None
+    """Which instructions go on to the next level. null: `beam`. Not in the paper's search."""
+    credit: Literal["trace", "round_robin", "all"] = "trace"
+    """Which predictors of a program a level rewrites; a `Responder` has one. Not in the paper's search."""
+    on_no_gain: Literal["seed", "best"] = "seed"
+    """What is returned if the held-out prompts show no significant gain. Not in the paper's search."""
+    call_timeout: Annotated[float, Field(gt=0.0), BeforeValidator(_number)] | None = 600.0
+    """Seconds after which an LM call is given up, its retries included. null: no limit."""
     max_lm_calls: _Positive | None = None
     """The run ends gracefully before it makes more calls than this, all roles together. null: no cap."""
     max_tokens: _Positive | None = None

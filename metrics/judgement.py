@@ -74,6 +74,10 @@ class Feedback:
     """Criterion to score, 1 to 5; criteria without one are left out. Means where several answers are fed back."""
 
 
+LEVELS = 4.0
+"""From the lowest score, 1, to the highest, 5: what a difference of scores is divided by to be one of rewards."""
+
+
 def to_unit(mean: float) -> float:
     """Return the metric value in [0, 1] of a mean score from 1 to 5.
 
@@ -81,7 +85,7 @@ def to_unit(mean: float) -> float:
         >>> to_unit(1), to_unit(4), to_unit(5)
         (0.0, 0.75, 1.0)
     """
-    return (mean - 1) / 4
+    return (mean - 1) / LEVELS
 
 
 def from_unit(value: float) -> float:
@@ -91,7 +95,7 @@ def from_unit(value: float) -> float:
         >>> from_unit(0.75)
         4.0
     """
-    return 1 + 4 * value
+    return 1 + LEVELS * value
 
 
 def _told(judgement: Judgement) -> str:

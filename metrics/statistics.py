@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,7 +40,9 @@ def paired_difference(
         The difference, or None if no query has both rewards.
 
     Source:
-        Efron's percentile bootstrap over items, 9,999 resamples (`scipy.stats.bootstrap`).
+        Efron's percentile bootstrap over items, 9,999 resamples (`scipy.stats.bootstrap`), with the quantiles moved
+        outwards as far as Student's t is wider than the normal distribution in a sample of this size: the plain
+        percentiles are too narrow in small ones (Hesterberg 2015, "expanded percentile interval").
 
     Example:
         >>> paired_difference([0.5, 0.25, None], [0.75, 0.5, 1.0], seed=0).mean
@@ -55,7 +58,12 @@ def paired_difference(
         return PairedDifference(mean, mean, mean, len(differences))
     from scipy import stats
 
-    interval = stats.bootstrap((differences,), _mean, method="percentile", rng=seed).confidence_interval
+    count = len(differences)
+    quantile = math.sqrt(count / (count - 1)) * stats.t.ppf(0.975, count - 1)
+    level = 1 - 2 * float(stats.norm.cdf(-quantile))
+    interval = stats.bootstrap(
+        (differences,), _mean, method="percentile", confidence_level=level, rng=seed
+    ).confidence_interval
     return PairedDifference(mean, float(interval.low), float(interval.high), len(differences))
 
 

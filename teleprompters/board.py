@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -51,13 +51,15 @@ class Board(Generic[C]):
 
     Args:
         shrinkage: As for `shrunken_values`.
+        length: How long a candidate is, which breaks ties. None: it does not count.
     """
 
-    def __init__(self, *, shrinkage: float = SHRINKAGE) -> None:
+    def __init__(self, *, shrinkage: float = SHRINKAGE, length: Callable[[C], int] | None = None) -> None:
         self.members: list[Member[C]] = []
         """In the order they were added, the seed first."""
         self._evaluations: dict[tuple[int, int], Evaluation] = {}
         self._shrinkage = shrinkage
+        self._length: Callable[[C], int] = length or (lambda candidate: 0)
         self._values: list[float] | None = None
 
     def add(
@@ -68,6 +70,16 @@ class Board(Generic[C]):
         self.members.append(member)
         self._values = None
         return member
+
+    def mark(self) -> Callable[[], None]:
+        """Return what undoes all that happens from now on."""
+        count, evaluations = len(self.members), dict(self._evaluations)
+
+        def undo() -> None:
+            del self.members[count:]
+            self._evaluations, self._values = evaluations, None
+
+        return undo
 
     def record(self, member: Member[C], query: int, evaluation: Evaluation) -> None:
         """Keep an evaluation; a member has one per query."""
@@ -110,5 +122,9 @@ class Board(Generic[C]):
         ]
 
     def ranked(self, members: Iterable[Member[C]]) -> list[Member[C]]:
-        """Return members by value, best first; of equals the one with more evaluations, then the earlier one."""
-        return sorted(members, key=lambda member: (-self.value(member), -self.count(member), member.number))
+        """Return members by value, best first; of equals that with more evaluations, the shorter, the earlier one."""
+
+        def order(member: Member[C]) -> tuple[float, int, int, int]:
+            return -self.value(member), -self.count(member), self._length(member.candidate), member.number
+
+        return sorted(members, key=order)

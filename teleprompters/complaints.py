@@ -71,12 +71,13 @@ class Complaints:
         return [self._share(judged, _focus(lost), said, predictor) for _ in range(number)]
 
     def _share(self, judged: Sequence[Judged], focus: Sequence[str], said: str, predictor: str | None) -> Complaint:
-        def order(one: Judged) -> tuple[float, float]:
+        def order(one: Judged) -> tuple[float, int, float]:
             deficit: float = sum(5 - score.value for score in one.scores if score.value and score.criterion in focus)
             if not focus:
                 deficit = 5 - (one.reward or 0.0)
             # Halved for each time it was shown: a query that is always the worst must not be the only one seen.
-            return -deficit / 2 ** self._shown[one.query], one.reward or 0.0
+            times = self._shown[one.query]
+            return -deficit / 2**times, times, one.reward or 0.0
 
         shown = sorted(judged, key=order)[:ANSWERS_SHOWN]
         self._shown.update(one.query for one in shown)
@@ -141,10 +142,18 @@ def _changes(board: Board[Candidate], member: Member[Candidate]) -> dict[str, fl
     if member.parent is None:
         return {}
     before, after = board.evaluations(member.parent), board.evaluations(member)
-    both = [query for query in after if query in before]
-    old, new = _means([before[query].detail for query in both]), _means([after[query].detail for query in both])
-    changes = {name: new[name] - old[name] for name in new if name in old}
-    return {name: change for name, change in sorted(changes.items()) if abs(change) >= 0.1}
+    changes: dict[str, list[int]] = defaultdict(list)
+    for query in after:
+        old = _scores(before[query].detail) if query in before else {}
+        for name, value in _scores(after[query].detail).items():
+            if name in old:
+                changes[name].append(value - old[name])
+    means = {name: sum(values) / len(values) for name, values in sorted(changes.items())}
+    return {name: change for name, change in means.items() if abs(change) >= 0.1}
+
+
+def _scores(judged: Judged) -> dict[str, int]:
+    return {score.criterion: score.value for score in judged.scores if score.value is not None}
 
 
 def _means(judged: Sequence[Judged]) -> dict[str, float]:

@@ -9,25 +9,26 @@ return the winner if it is better than the seed beyond doubt, else the seed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import dspy
 
 from ..errors import BudgetExceededError
+from ..metrics.judgement import LEVELS, to_unit
 from ..metrics.ledger import Entry
 from ..programs.demo_rewriter import DemonstrationRewriter
 from ..programs.rules import words
+from ..serving.roles import Role
 from .batches import Batches
-from .beam import Evaluation
 from .board import Board, Member
 from .budget import Budget
 from .candidates import Candidate, candidate_of, instruct
-from .demo_pool import Demonstrations, bootstrapped, given_demonstrations, good, with_demonstrations
+from .demo_pool import bootstrapped, given_demonstrations, good, joined
 from .demonstrations import Demonstration, improve
-from .held_out import Finalist, Part, Selected, select_finalist, split
+from .final_selection import FinalSelection, Judging, settled
+from .held_out import Finalist, split
 from .minibatch import Round, minibatch_search
 from .minibatch_proposals import Credit, MinibatchProposals
 from .pool import Task
@@ -78,14 +79,15 @@ class _DefaultMode:
     def __init__(self, run: Run, settings: MinibatchSettings, choices: Choices) -> None:
         self._run, self._choices = run, choices
         self._queries, self._held = (
-            (list(run.trainset), list(run.valset)) if run.valset else split(run.trainset, num_val=settings.num_val)
+            (list(run.trainset), list(run.valset))
+            if run.valset
+            else split(run.trainset, num_val=settings.num_val, num_search=settings.first_size)
         )
         self._predictors = len(run.root)
         self._budget = Budget(run.lms.meter)
         self._settings = self._fitting(settings)
-        if not run.valset:
-            self._held = self._held[: self._settings.num_val]
-        self._board: Board[Candidate] = Board()
+        self._held = self._held[: self._settings.num_val]
+        self._board: Board[Candidate] = Board(length=lambda candidate: sum(len(text) for _, text in candidate))
         longest = max(len(words(text)) for _, text in run.root)
         self._proposals = MinibatchProposals(
             run.writer,
@@ -106,26 +108,32 @@ class _DefaultMode:
         run = self._run
         leader = self._search()
         demonstrations = self._demonstrations(leader)
-        finalists = self._finalists(leader, demonstrations)
-        selected = self._select(finalists)
+        finals = FinalSelection(run, self._held, self._budget, evaluation_calls=self._evaluation_calls)
+        finalists = finals.finalists(
+            leader.candidate, demonstrations, k=self._settings.k, search_gain=self._board.value(leader) / LEVELS
+        )
+        selected = finals.select(finalists)
+        check_criteria(self._settled_criteria())
         run.check()
         comparison = selected.comparison if selected else None
-        best = selected.winner if selected else finalists[0] if finalists else self._seed
-        improved = comparison is not None and comparison.decision is Decision.IMPROVED
-        unproven = comparison is not None and not improved
-        returned = self._seed if unproven and self._choices.on_no_gain is OnNoGain.SEED else best
+        best = selected.winner if selected else finalists[0] if finalists else finals.seed
+        # Without a finalist there is nothing that could be a gain; without held-out queries nothing can be said.
+        decision = comparison.decision if comparison else None if finalists else Decision.NO_GAIN
+        proven = decision is Decision.IMPROVED or self._choices.on_no_gain is OnNoGain.BEST
+        returned = best if proven else finals.seed
         return Outcome(
             optimizer="drpo",
             program=returned.program,
+            decision=decision,
             comparison=comparison,
-            search_value=best.search_gain,
-            candidates=self._candidates(),
+            search_value=self._expected(leader),
+            candidates=self._candidates(returned),
             num_train=len(self._queries),
             num_val=len(self._held),
             details={
                 "returned": returned.part.value,
-                "winner_curse": _winner_curse(finalists, selected),
-                "ablation": _ablation(selected),
+                "winner_curse": selected.winner_curse if selected else None,
+                "ablation": selected.ablation if selected else {},
                 "num_demos": {name: len(demos) for name, demos in demonstrations.items()},
                 "refused_proposals": {reason.value: count for reason, count in sorted(self._proposals.refused.items())},
             },
@@ -133,15 +141,18 @@ class _DefaultMode:
 
     def _fitting(self, settings: MinibatchSettings) -> MinibatchSettings:
         """Return the settings with sample sizes that fit the cap on calls, in proportion."""
+        num_val = min(settings.num_val, len(self._held))
         expected = expected_calls(
-            settings, num_train=len(self._queries), num_val=min(settings.num_val, len(self._held)),
+            settings, num_train=len(self._queries), num_val=num_val,
             predictors=self._predictors, optimize_demos=self._choices.optimize_demos,
         )  # fmt: skip
         share = self._budget.share(expected)
+        # A `valset` of the user's may be larger than the preset's: what the plan leaves goes there.
+        more = max(0.0, self._budget.left - expected) / (1 + 2 * (self._predictors + 1))
         return replace(
             settings,
             first_size=max(min(3, len(self._queries)), int(settings.first_size * share)),
-            num_val=int(min(settings.num_val, len(self._held)) * share),
+            num_val=int(num_val * share) + int(min(len(self._held) - num_val, more)),
         )
 
     def _search(self) -> Member[Candidate]:
@@ -160,17 +171,21 @@ class _DefaultMode:
             rungs=settings.rungs,
             go_on=self._affordable,
         )
+        undo = self._board.mark()
         try:
             for finished in rounds:
                 self._rounds.append(finished)
+                undo = self._board.mark()
                 if not finished.number:
-                    check_criteria([entry for task in self._ahead if (entry := _settled(task)) is not None])
+                    check_criteria(self._settled_criteria())
                     run.check()
                 run.progress.round(finished, self._board, run.lms.meter)
                 self._save_trace()
         except BudgetExceededError as error:
             if not self._rounds:
                 raise
+            run.pool.settle()
+            undo()  # how far the level came depends on the threads
             run.progress.say(f"stopped: {error}; the best program so far goes to the final selection")
         else:
             run.writer.check()
@@ -178,7 +193,7 @@ class _DefaultMode:
 
     def _affordable(self) -> bool:
         """Tell whether another level leaves enough for the final selection."""
-        evaluation = self._predictors + 1
+        evaluation = self._evaluation_calls
         level = level_calls(self._settings, nodes=len(self._rounds[-1].beam), evaluation=evaluation)
         final = len(self._held) * (1 + 2 * evaluation)
         if self._budget.left >= level + final:
@@ -186,18 +201,32 @@ class _DefaultMode:
         self._run.progress.say("the search ends here: the calls that are left are needed for the final selection")
         return False
 
-    def _start(self, member: Member[Candidate], query: int) -> _Judging:
+    @property
+    def _evaluation_calls(self) -> float:
+        """How many calls it takes to answer and judge a query: a program may make more than it has predictors."""
+        usage, judged = self._run.lms.meter.usage, self._run.evaluator.judgements
+        return (usage[Role.TASK].calls + usage[Role.JUDGE].calls) / judged if judged else self._predictors + 1
+
+    def _start(self, member: Member[Candidate], query: int) -> Judging:
         if member.number not in self._programs:
             self._programs[member.number] = instruct(self._run.working, member.candidate)
         example = self._queries[query]
         if member.parent is None:
-            self._ahead.append(self._criteria(example, f"criteria {query}"))
+            # The seed is first on every query: so its judgements need not wait for an answer to choose criteria.
+            self._ahead.append(self._run.pool.start(f"criteria {query}", self._run.criteria_of, example))
         label = f"level {member.level} judge {member.number}/{query}"
-        return _Judging(self._run.pool.start(label, self._run.judge, (self._programs[member.number], example)))
+        return Judging(self._run.pool.start(label, self._run.judge, (self._programs[member.number], example)))
 
-    def _criteria(self, example: dspy.Example, label: str) -> Task[Entry | None]:
-        """Begin to choose an example's criteria, so that its judgement need not wait for the answer to ask for them."""
-        return self._run.pool.start(label, self._run.criteria_of, example)
+    def _settled_criteria(self) -> list[Entry]:
+        """Return the criteria that were chosen ahead, once all are."""
+        done, self._ahead = self._ahead, []
+        return [entry for task in done if (entry := settled(task)) is not None]
+
+    def _expected(self, member: Member[Candidate]) -> float:
+        """Return the reward in [0, 1] that the search expects of a member on its queries."""
+        board = self._board
+        rewards = [found.reward for found in board.evaluations(board.members[0]).values() if found.reward is not None]
+        return to_unit(min(5.0, max(1.0, sum(rewards) / len(rewards) + board.value(member))))
 
     def _demonstrations(self, leader: Member[Candidate]) -> dict[str, list[Demonstration]]:
         """Return per predictor the demonstrations that are worth imitating, best first."""
@@ -205,9 +234,10 @@ class _DefaultMode:
         if not choices.optimize_demos or not settings.k or not settings.num_demos:
             return {}
         found = bootstrapped(self._board, leader, run.base, number=settings.num_demos)
-        given = given_demonstrations(run.base)
-        pools = {name: [*given.get(name, ()), *found.get(name, ())] for name in dict(run.root)}
+        pools = joined(run.base, given_demonstrations(run.base), found)
         reward = run.lms.reward
+        number = sum(map(len, pools.values()))
+        run.progress.say(f"demonstrations: {number} collected")
         if reward is not None and settings.demo_iters and self._predictors == 1:
             flat = [one for pool in pools.values() for one in pool]
             try:
@@ -218,101 +248,32 @@ class _DefaultMode:
             except BudgetExceededError as error:
                 run.progress.say(f"stopped: {error}; the demonstrations stay as they are")
             else:
-                pools = {name: improved for name in pools}
+                # A label of the user's that was improved, but not enough to be shown, stays as it was.
+                best = [old if old.given and not good([new]) else new for old, new in zip(flat, improved, strict=True)]
+                pools = {name: best for name in pools}
         kept = {name: good(pool) for name, pool in pools.items()}
         fresh = any(not one.given for pool in kept.values() for one in pool)
         return {name: pool for name, pool in kept.items() if pool} if fresh else {}
 
-    @property
-    def _seed(self) -> Finalist:
-        run = self._run
-        return Finalist(Part.SEED, run.base, run.working, dict(run.root), 0.0)
+    def _candidates(self, returned: Finalist) -> list[dict[str, Any]]:
+        """Return what is returned, then the best others, as DSPy's optimizers do.
 
-    def _finalists(self, leader: Member[Candidate], demonstrations: Demonstrations) -> list[Finalist]:
-        """Return who runs in the final selection, the favourite first; nobody if the search found nothing."""
-        run, k = self._run, self._settings.k
-        gain = self._board.value(leader) / 4
-        new = leader.candidate != run.root
-        shown = bool(demonstrations)
-
-        def finalist(part: Part, candidate: Candidate, *, demos: bool, search_gain: float | None) -> Finalist:
-            base, working = run.base, run.working
-            if demos:
-                base, working = (with_demonstrations(one, demonstrations, k=k) for one in (base, working))
-            program = instruct(base, candidate)
-            return Finalist(part, program, instruct(working, candidate), dict(candidate_of(program)), search_gain)
-
+        A score is the reward to expect on the queries of the search. The final selection has the last word: none of the
+        others is listed above what it chose.
+        """
+        board, chosen = self._board, candidate_of(returned.program)
+        members = {member.candidate: member for member in reversed(board.ranked(board.members))}
+        highest = self._expected(members[chosen])
+        order = sorted((one for one in members if one != chosen), key=lambda one: -board.value(members[one]))
         return [
-            *([finalist(Part.BOTH, leader.candidate, demos=True, search_gain=None)] if new and shown else []),
-            *([finalist(Part.INSTRUCTION, leader.candidate, demos=False, search_gain=gain)] if new else []),
-            *([finalist(Part.DEMONSTRATIONS, run.root, demos=True, search_gain=None)] if shown else []),
+            {
+                "score": min(highest, self._expected(members[candidate])),
+                "instructions": dict(candidate),
+                "program": instruct(returned.program if candidate == chosen else self._run.base, candidate),
+            }
+            for candidate in [chosen, *order[:4]]
         ]
-
-    def _select(self, finalists: Sequence[Finalist]) -> Selected | None:
-        """Return the outcome of the final selection; None if there is nothing to select from or on."""
-        run, evaluation = self._run, self._predictors + 1
-        early = max(4, len(self._held) // 12) if len(finalists) > 1 else 0
-        spare = self._budget.left - early * (len(finalists) - 1) * evaluation
-        number = int(min(len(self._held), spare // (1 + 2 * evaluation)))
-        if not finalists or number < 2:
-            return None
-        ahead = [self._criteria(self._held[query], f"held-out criteria {query}") for query in range(number)]
-        rungs = [min(early, number), number - min(early, number)] if early else [number]
-
-        def start(finalist: Finalist, query: int) -> _Judging:
-            label = f"held-out {finalist.part.value}/{query}"
-            return _Judging(run.pool.start(label, run.judge, (finalist.working, self._held[query])))
-
-        selected = select_finalist(
-            self._seed, finalists, rungs=[rung for rung in rungs if rung], start=start, bootstrap_seed=run.seed
-        )
-        self._ahead += ahead
-        check_criteria([entry for task in self._ahead if (entry := _settled(task)) is not None])
-        return selected
-
-    def _candidates(self) -> list[dict[str, Any]]:
-        distinct: dict[Candidate, float] = {}
-        for member in self._board.ranked(self._board.members):
-            distinct.setdefault(member.candidate, self._board.value(member) / 4)
-        beam = [member.candidate for member in self._rounds[-1].beam]
-        order = [*dict.fromkeys(beam), *(candidate for candidate in distinct if candidate not in beam)]
-        return [self._run.described(candidate, distinct[candidate]) for candidate in order[:5]]
 
     def _save_trace(self) -> None:
         data = rounds_data(self._board, self._rounds)
         self._run.write_trace(data, rounds_markdown(data))
-
-
-class _Judging:
-    """A judgement under way, as the search waits for it."""
-
-    def __init__(self, task: Task[Any]) -> None:
-        self._task = task
-
-    def result(self) -> Evaluation:
-        judged = self._task.result()
-        return Evaluation(judged.reward, detail=judged)
-
-
-def _settled(task: Task[Entry | None]) -> Entry | None:
-    """Return what a task found, None if a cap ended it, which is known already."""
-    try:
-        return task.result()
-    except BudgetExceededError:
-        return None
-
-
-def _winner_curse(finalists: Sequence[Finalist], selected: Selected | None) -> float | None:
-    """Return by how much the search thought more of its instruction than the held-out queries do, in [0, 1] units."""
-    if selected is None:
-        return None
-    held = selected.differences.get(Part.INSTRUCTION)
-    believed = next((one.search_gain for one in finalists if one.part is Part.INSTRUCTION), None)
-    return None if held is None or believed is None else believed - held.mean
-
-
-def _ablation(selected: Selected | None) -> dict[str, Any]:
-    """Return what each part is better than the seed by, on the held-out queries that it was judged on."""
-    if selected is None:
-        return {}
-    return {part.value: asdict(found) if found else None for part, found in selected.differences.items()}

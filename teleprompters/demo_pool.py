@@ -12,8 +12,11 @@ from typing import Any
 
 import dspy
 
+from ..errors import ConfigError
+from ..programs.demo_index import clean_demos
 from ..programs.replacing import replace_predictors
 from ..programs.retrieval import RetrievingPredict, retrieving
+from ..programs.text import normalise
 from .board import Board, Member
 from .candidates import Candidate
 from .demonstrations import Demonstration
@@ -27,11 +30,31 @@ Demonstrations = Mapping[str, Sequence[Demonstration]]
 
 
 def given_demonstrations(program: dspy.Module) -> dict[str, list[Demonstration]]:
-    """Return the demonstrations that a program has already; they count as labels of the user's."""
-    return {
-        name: [Demonstration.of(predictor.signature, demo, given=True) for demo in own_demos(predictor)]
-        for name, predictor in program.named_predictors()
-    }
+    """Return the demonstrations that a program has already; they count as labels of the user's.
+
+    Those without any input or without any output are left out: DSPy shows them to no LM either.
+    """
+    found = {}
+    for name, predictor in program.named_predictors():
+        signature = predictor.signature
+        kinds = (signature.input_fields, signature.output_fields)
+        shown = [demo for demo in own_demos(predictor) if all(any(field in demo for field in kind) for kind in kinds)]
+        found[name] = [Demonstration.of(signature, demo, given=True) for demo in shown]
+    return found
+
+
+def joined(program: dspy.Module, given: Demonstrations, found: Demonstrations) -> dict[str, list[Demonstration]]:
+    """Return per predictor its own demonstrations, and those that were found for other inputs.
+
+    A predictor whose own cannot stand in a pool, since JSON does not hold them, is left out: it keeps what it has.
+    """
+    pools = {}
+    for name, predictor in program.named_predictors():
+        own = list(given.get(name, ()))
+        if all(_fits_pool(one.fields, predictor.signature) for one in own):
+            known = {normalise(one.query) for one in own}
+            pools[name] = [*own, *(one for one in found.get(name, ()) if normalise(one.query) not in known)]
+    return pools
 
 
 def own_demos(predictor: dspy.Predict) -> Sequence[Any]:
@@ -45,7 +68,8 @@ def bootstrapped(
     """Return the best-judged answers of the search as demonstrations, best first.
 
     One answer per query: the one of highest reward, of equals the leader's, then the shorter one. A predictor that was
-    called several times for a query shows its last call.
+    called several times for a query shows its last call. Answers with values that JSON does not hold are left out: the
+    program could not be saved with them.
 
     Args:
         board: What was judged.
@@ -65,12 +89,20 @@ def bootstrapped(
     pools: dict[str, list[Demonstration]] = defaultdict(list)
     for _, judged in sorted(best.values(), key=lambda item: item[0], reverse=True):
         for name, step in {step.predictor: step for step in judged.steps}.items():
-            fields = {**step.inputs, **step.outputs}
-            if set(signatures[name].fields) <= set(fields) and len(pools[name]) < number:
-                pools[name].append(
-                    Demonstration.of(signatures[name], fields, reward=judged.reward, scores=judged.scores)
-                )
+            fields, signature = {**step.inputs, **step.outputs}, signatures[name]
+            if len(pools[name]) < number and set(signature.fields) <= set(fields) and _fits_pool(fields, signature):
+                one = Demonstration.of(signature, fields, reward=judged.reward, scores=judged.scores)
+                if normalise(one.query) not in {normalise(other.query) for other in pools[name]}:
+                    pools[name].append(one)
     return dict(pools)
+
+
+def _fits_pool(fields: Mapping[str, Any], signature: type[dspy.Signature]) -> bool:
+    try:
+        clean_demos([fields], signature)
+    except ConfigError:
+        return False
+    return True
 
 
 def good(demonstrations: Sequence[Demonstration]) -> list[Demonstration]:
@@ -107,7 +139,7 @@ def with_demos(
             return predictor
         retrieves = isinstance(predictor, RetrievingPredict) and bool(predictor.pool)
         if type(predictor) in (dspy.Predict, RetrievingPredict) and (k is not None or retrieves):
-            new = retrieving(predictor, demos=pool, k=predictor.k if k is None else min(k, len(pool)))
+            new = retrieving(predictor, demos=pool, k=min(predictor.k if k is None else k, len(pool)))
             new.demos = []
             return new
         predictor.demos = [dspy.Example(**demo) for demo in pool[:k]]

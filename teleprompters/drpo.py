@@ -145,10 +145,12 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
         for name, value, lowest in (
             ("k", k, 0), ("max_lm_calls", max_lm_calls, 1), ("max_tokens", max_tokens, 1), ("max_cost", max_cost, 0),
             ("num_threads", num_threads, 1), ("max_errors", max_errors, 1), ("seed", seed, 0),
+            ("demo_iters", demo_iters, 0),
         ):  # fmt: skip
             if value is not None:
                 check_number(name, value, lowest, whole=name != "max_cost")
-        if call_timeout is not None and not (isinstance(call_timeout, (int, float)) and call_timeout > 0):
+        number = isinstance(call_timeout, (int, float)) and not isinstance(call_timeout, bool)
+        if call_timeout is not None and not (number and call_timeout > 0):
             raise ConfigError(f"call_timeout={call_timeout!r}: give seconds, more than 0, or None for no limit")
         self.metric = metric
         self.task_lm, self.judge_lm, self.criteria_lm, self.prompt_lm = task_lm, judge_lm, criteria_lm, prompt_lm
@@ -254,7 +256,7 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
     def _described(self, search: PaperSettings | MinibatchSettings) -> dict[str, Any]:
         """Return the settings that a run's outcome depends on."""
         names = ("auto", "k", "max_errors", "rules", "select", "credit", "on_no_gain", "optimize_demos",
-                 "rewrite_given_demos", "call_timeout")  # fmt: skip
+                 "demo_iters", "rewrite_given_demos", "call_timeout")  # fmt: skip
         return {
             "class": type(self).__name__,
             **{name: getattr(self, name) for name in names},

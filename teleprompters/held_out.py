@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -24,13 +24,10 @@ from ..metrics.judgement import to_unit
 from ..metrics.reward import query_of
 from ..metrics.statistics import PairedDifference, mean_reward, paired_difference
 from ..programs.text import normalise
-from .beam import Evaluation
 from .board import Board, Member, Origin
-from .racing import race
-from .result import Comparison
+from .racing import favourite_among, race
+from .result import FEWEST_PAIRS, Comparison
 
-SHARE = 0.5
-"""Which part of the examples is held out at most, if no `valset` is given."""
 FEWEST = 4
 """With fewer examples than this nothing is held out."""
 
@@ -74,26 +71,45 @@ class Selected:
     """Seed and winner."""
     differences: dict[Part, PairedDifference | None]
     """What each finalist is better than the seed by, on the held-out queries that it was judged on."""
+    search_gain: float | None
+    """What the search held the new instruction to be better than the seed's by; None if there is none."""
+
+    @property
+    def winner_curse(self) -> float | None:
+        """By how much the search thought more of its instruction than held-out queries do; None if too few say so."""
+        held = self.differences.get(Part.INSTRUCTION)
+        if held is None or self.search_gain is None or held.count < FEWEST_PAIRS:
+            return None
+        return self.search_gain - held.mean
+
+    @property
+    def ablation(self) -> dict[str, dict[str, Any] | None]:
+        """The differences as plain data."""
+        return {part.value: asdict(found) if found else None for part, found in self.differences.items()}
 
 
-def split(examples: Sequence[dspy.Example], *, num_val: int) -> tuple[list[dspy.Example], list[dspy.Example]]:
+def split(
+    examples: Sequence[dspy.Example], *, num_val: int, num_search: int
+) -> tuple[list[dspy.Example], list[dspy.Example]]:
     """Return the examples of the search, in their order, and those held out.
 
     Which is which depends on the text of each alone, so that neither shuffling nor resuming can leak one; equal texts
-    stay together. At most `SHARE` of them are held out.
+    stay together. The search keeps what it can use, or half of all if that is less.
 
     Args:
         examples: All of them.
-        num_val: How many are to be held out.
+        num_val: How many are to be held out, at most.
+        num_search: How many the search can use.
 
     Example:
         >>> examples = [dspy.Example(query=str(number)).with_inputs("query") for number in range(10)]
-        >>> [len(part) for part in split(examples, num_val=60)]
+        >>> [len(part) for part in split(examples, num_val=60, num_search=6)]
         [5, 5]
     """
     texts = [normalise(query_of(example)) for example in examples]
     distinct = sorted(set(texts), key=lambda text: hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-    held = set(distinct[: min(num_val, round(SHARE * len(distinct)))] if len(distinct) >= FEWEST else ())
+    spare = len(distinct) - min(num_search, (len(distinct) + 1) // 2)
+    held = set(distinct[: min(num_val, spare)] if len(distinct) >= FEWEST else ())
     search = [example for example, text in zip(examples, texts, strict=True) if text not in held]
     return search, [example for example, text in zip(examples, texts, strict=True) if text in held]
 
@@ -120,11 +136,12 @@ def select_finalist(
     members = [board.add(finalist, origin=Origin.REWRITE) for finalist in finalists]
     ends = [sum(rungs[: place + 1]) for place in range(len(rungs))]
     steps = [range(end - size, end) for end, size in zip(ends, rungs, strict=True)]
-    ranked = race(
-        board, members, rungs=steps, control=[control],
-        start=lambda member, query: _Affordable(start(member.candidate, query)),
-    )  # fmt: skip
-    winner = ranked[0]
+    try:
+        winner = race(
+            board, members, rungs=steps, control=[control], start=lambda member, query: start(member.candidate, query)
+        )[0]
+    except BudgetExceededError:  # the rungs that were finished still say something
+        winner = favourite_among(board, members[0], members)
 
     def rewards(member: Member[Finalist]) -> list[float | None]:
         found = board.evaluations(member)
@@ -134,27 +151,14 @@ def select_finalist(
         ]
 
     before = rewards(control)
-    differences = {
-        member.candidate.part: paired_difference(before, rewards(member), seed=bootstrap_seed) for member in members
-    }
+    gains = {member: paired_difference(before, rewards(member), seed=bootstrap_seed) for member in members}
+    # Of several finalists of a part it is the winner's that counts, if it is one of them.
+    differences = {member.candidate.part: gains[member] for member in [*members, winner]}
     after = rewards(winner)
     both = [(one, two) for one, two in zip(before, after, strict=True) if one is not None and two is not None]
     comparison = Comparison(
         mean_reward([one for one, _ in both]), mean_reward([two for _, two in both]),
-        differences[winner.candidate.part],
+        gains[winner],
     )  # fmt: skip
-    return Selected(winner.candidate, comparison, differences)
-
-
-class _Affordable:
-    """An evaluation that counts as missing if a cap was reached before it ended: the others still say something."""
-
-    def __init__(self, pending: Any) -> None:
-        self._pending = pending
-
-    def result(self) -> Evaluation:
-        try:
-            found: Evaluation = self._pending.result()
-        except BudgetExceededError:
-            return Evaluation(None)
-        return found
+    search_gain = next((one.search_gain for one in finalists if one.part is Part.INSTRUCTION), None)
+    return Selected(winner.candidate, comparison, differences, search_gain)

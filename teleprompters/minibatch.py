@@ -2,7 +2,7 @@
 
     judge the seed on the first minibatch;  beam = [seed]
     for level = 1, 2, ..., depth:
-        batch   = queries where the leader errs and candidates differ, saturated ones aside        (`batches.py`)
+        batch   = queries in a shuffled order, kinds in turn, saturated ones aside                 (`batches.py`)
         propose: each node of the beam is rewritten `n_actions` times, each time on other complaints; what the
                  rewrites add is also merged into one candidate, which costs no call                (`proposal.py`)
         race:    the candidates answer the batch beside their parents, in rungs; the better half goes on (`racing.py`)
@@ -39,12 +39,9 @@ class Round(Generic[C]):
     members: tuple[Member[C], ...]
     """Who was new in it."""
     beam: tuple[Member[C], ...]
-    """Who goes on, the leader first."""
-
-    @property
-    def leader(self) -> Member[C]:
-        """Return the best member."""
-        return self.beam[0]
+    """Who goes on."""
+    leader: Member[C]
+    """The best member, whether it goes on or not."""
 
 
 Proposed = tuple[C, Member[C], Origin]
@@ -59,7 +56,7 @@ class BatchesOf(Protocol):
     def first(self, size: int) -> list[int]:
         """Return the seed's."""
 
-    def next(self, board: Board[C], leader: Member[C], size: int) -> list[int]:
+    def next(self, board: Board[C], size: int) -> list[int]:
         """Return the next level's."""
 
 
@@ -96,11 +93,13 @@ def minibatch_search(
     queries = batches.first(first_size)
     race(board, [root], rungs=[queries], start=start)
     leader, beam = root, [root]
-    yield Round(0, (root,), (root,))
+    yield Round(0, (root,), (root,), root)
     for level in range(1, depth + 1):
         if not go_on():
             return
-        batch = batches.next(board, leader, sum(rungs))
+        batch = batches.next(board, sum(rungs))
+        if not batch:  # nothing was judged, so nothing can be learnt
+            return
         before = len(board.members)
         ends = [sum(rungs[: place + 1]) for place in range(len(rungs))]
         steps = [batch[end - size : end] for end, size in zip(ends, rungs, strict=True) if batch[end - size : end]]
@@ -111,7 +110,7 @@ def minibatch_search(
         finished = race(board, arriving, rungs=steps, start=start, control=beam, favourite_of=_merged)
         leader = _leader(board, leader, finished)
         beam = select(board, leader, beam_size=beam_size)
-        yield Round(level, tuple(board.members[before:]), tuple(beam))
+        yield Round(level, tuple(board.members[before:]), tuple(beam), leader)
 
 
 def _merged(members: Sequence[Member[C]]) -> Member[C]:

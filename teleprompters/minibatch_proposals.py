@@ -114,15 +114,16 @@ class MinibatchProposals:
         self, board: Board[Candidate], member: Member[Candidate], names: Sequence[str], label: str
     ) -> Sequence[_Row]:
         """Ask the user's proposer, once per predictor, with one share of complaints."""
-        columns = []
-        for name in names:
-            for share in self._complaints.shares(board, member, 1, predictor=None):
-                task = self._task(board, member, name, share, 0)
-                ask = self._writer.pool.start(
-                    f"{label} propose {name}", lambda task: self._writer.propose(task, self._n_actions), task
-                )
-                columns.append(ask.result())
-        return [_Row(row) for row in zip(*columns, strict=True)]
+        asked = [
+            self._writer.pool.start(
+                f"{label} propose {name}",
+                lambda task: self._writer.propose(task, self._n_actions),
+                self._task(board, member, name, share, 0),
+            )
+            for name in names
+            for share in self._complaints.shares(board, member, 1, predictor=None)
+        ]
+        return [_Row([_Nth(task, number) for task in asked]) for number in range(self._n_actions) if asked]
 
     def _task(
         self, board: Board[Candidate], member: Member[Candidate], name: str, share: Complaint, number: int
@@ -177,8 +178,18 @@ class MinibatchProposals:
 class _Row:
     """The texts of one candidate, one per predictor that is rewritten, once they have arrived."""
 
-    def __init__(self, parts: Sequence[Running[str | None] | str | None]) -> None:
+    def __init__(self, parts: Sequence[Running[str | None] | _Nth]) -> None:
         self._parts = parts
 
     def __call__(self) -> list[str | None]:
-        return [part.result() if isinstance(part, Running) else part for part in self._parts]
+        return [part.result() for part in self._parts]
+
+
+class _Nth:
+    """One of the texts that the user's proposer gives at once."""
+
+    def __init__(self, task: Running[list[str | None]], number: int) -> None:
+        self._task, self._number = task, number
+
+    def result(self) -> str | None:
+        return self._task.result()[self._number]

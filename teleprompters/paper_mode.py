@@ -43,10 +43,12 @@ def paper_mode(run: Run, settings: PaperSettings, *, demo_iters: int = 0) -> Out
         _improve_demonstrations(run, demo_iters)
     levels = _search(run, settings)
     best = levels[-1].best
+    comparison = _compare(run, best.candidate)
     return Outcome(
         optimizer="drpo-paper",
         program=instruct(run.base, best.candidate),
-        comparison=_compare(run, best.candidate),
+        decision=comparison.decision if comparison else None,
+        comparison=comparison,
         search_value=to_unit(best.value) if best.value else None,
         candidates=_candidates(run, levels[-1]),
         num_train=len(run.trainset),

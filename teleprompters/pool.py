@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..errors import BudgetExceededError
 from ..serving.calls import call_scope
@@ -50,6 +50,7 @@ class TaskPool:
         self._executor = ThreadPoolExecutor(num_threads, thread_name_prefix="drpo") if num_threads > 1 else None
         # With one thread: what a task failed with. The run is over then, so later ones do not begin.
         self._failure: Exception | None = None
+        self._open: set[Future[Any]] = set()
 
     def __enter__(self) -> TaskPool:
         return self
@@ -80,7 +81,10 @@ class TaskPool:
         """
         if self._executor is not None:
             run = copy_context().run
-            return Task(self._executor.submit(run, self._run, label, function, item), meter=self._meter)
+            submitted = self._executor.submit(run, self._run, label, function, item)
+            self._open.add(submitted)
+            submitted.add_done_callback(self._open.discard)
+            return Task(submitted, meter=self._meter)
         future: Future[R] = Future()
         try:
             if self._failure is not None:
@@ -91,6 +95,10 @@ class TaskPool:
             if not isinstance(error, BudgetExceededError):
                 self._failure = error
         return Task(future, meter=self._meter)
+
+    def settle(self) -> None:
+        """Wait until nothing is under way, whatever becomes of it: before a run goes on after a cap was reached."""
+        wait(list(self._open))
 
     def gather(self, tasks: Iterable[Task[R]]) -> list[R]:
         """Return the results of tasks, in their order.

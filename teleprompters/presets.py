@@ -2,9 +2,9 @@
 
 | `auto` | beam_size | n_actions | depth | minibatch_size | first queries | held out | demonstrations | expected calls |
 |---|---|---|---|---|---|---|---|---|
-| `light` | 1 | 8 | 2 | 8 | 10 | 60 | 4, at most 1 rewrite each | 440 |
-| `medium` | 2 | 6 | 4 | 12 | 24 | 120 | 12, at most 2 | 1,200 |
-| `heavy` | 2 | 8 | 6 | 20 | 40 | 240 | 16, at most 3 | 3,000 |
+| `light` | 1 | 8 | 2 | 8 | 10 | 60 | 4, at most 1 rewrite each | 430 |
+| `medium` | 2 | 8 | 3 | 12 | 24 | 150 | 6, at most 2 | 1,100 |
+| `heavy` | 3 | 10 | 4 | 20 | 40 | 300 | 8, at most 3 | 2,500 |
 | `paper` | 2 | 3 | 20 | 1 | 1 | only with a `valset` | 16, at most 5, if asked for | 90 to 381 |
 
 `depth` counts levels of rewriting, in the paper's search records of a path. Calls are those of all roles together, for
@@ -13,6 +13,7 @@ a program of one predictor and at least 200 training examples; `expected_calls` 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -77,11 +78,11 @@ LIGHT = MinibatchSettings(
     demo_iters=1, k=3,
 )  # fmt: skip
 MEDIUM = MinibatchSettings(
-    beam_size=2, n_actions=6, depth=4, minibatch_size=12, temperature=0.7, first_size=24, num_val=120, num_demos=12,
+    beam_size=2, n_actions=8, depth=3, minibatch_size=12, temperature=0.7, first_size=24, num_val=150, num_demos=6,
     demo_iters=2, k=3,
 )  # fmt: skip
 HEAVY = MinibatchSettings(
-    beam_size=2, n_actions=8, depth=6, minibatch_size=20, temperature=0.7, first_size=40, num_val=240, num_demos=16,
+    beam_size=3, n_actions=10, depth=4, minibatch_size=20, temperature=0.7, first_size=40, num_val=300, num_demos=8,
     demo_iters=3, k=3,
 )  # fmt: skip
 
@@ -175,8 +176,8 @@ def expected_calls(
         optimize_demos: Whether demonstrations are collected.
 
     Example:
-        >>> expected_calls(LIGHT, num_train=120, num_val=60)
-        418
+        >>> expected_calls(LIGHT, num_train=120, num_val=60) < expected_calls(MEDIUM, num_train=120, num_val=60)
+        True
     """
     evaluation = predictors + 1
     first = min(settings.first_size, num_train)
@@ -188,11 +189,11 @@ def expected_calls(
     if optimize_demos:
         calls += 2 * settings.demo_iters * settings.num_demos // 2
     finalists = 3 if optimize_demos else 1
-    early = rungs(num_val)[0] if finalists > 1 and num_val else 0
+    early = min(num_val, max(8, num_val // 6)) if finalists > 1 else 0
     return calls + num_val * (1 + 2 * evaluation) + early * (finalists - 1) * evaluation
 
 
-def level_calls(settings: MinibatchSettings, *, nodes: int, evaluation: int) -> int:
+def level_calls(settings: MinibatchSettings, *, nodes: int, evaluation: float) -> int:
     """Return about how many calls one level of the default search makes.
 
     Args:
@@ -200,12 +201,12 @@ def level_calls(settings: MinibatchSettings, *, nodes: int, evaluation: int) -> 
         nodes: Members that are rewritten.
         evaluation: Calls that answer and judge one query.
     """
-    calls = nodes * settings.n_actions
+    calls = float(nodes * settings.n_actions)
     left = nodes * (1 + min(ALONE, settings.n_actions))
     for rung in settings.rungs:
         calls += left * rung * evaluation
         left = max(1, left // 2)
-    return calls
+    return math.ceil(calls)
 
 
 def check_number(name: str, value: Any, lowest: float, *, whole: bool = True) -> None:

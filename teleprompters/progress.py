@@ -35,7 +35,7 @@ class Progress:
         leader = finished.leader
         self.say(
             f"level {finished.number}: {len(finished.members)} new, {len(board.members)} in all; the leader is "
-            f"{leader.number} ({leader.origin.value}), value {board.value(leader):+.3f} of 4 beside the seed; "
+            f"{leader.number} ({leader.origin.value}), {board.value(leader) / 4:+.3f} beside the seed (scale 0 to 1); "
             f"{meter.totals('calls')} calls, {meter.totals('tokens')} tokens"
         )
 

@@ -103,9 +103,9 @@ def _lead(differences: Sequence[float]) -> float:
 
 @cache
 def _quantile(freedom: int) -> float:
-    from scipy import stats
+    from scipy import special  # the same number as `stats.t.ppf`, which takes a second to import
 
-    return float(stats.t.ppf(1 - DOUBT, freedom))
+    return float(special.stdtrit(freedom, 1 - DOUBT))
 
 
 _Begun = list[tuple[Member[C], int, Pending]]
@@ -116,6 +116,7 @@ def _begin(board: Board[C], member: Member[C], queries: Sequence[int], start: St
 
 
 def _finish(board: Board[C], begun: Sequence[_Begun[C]]) -> None:
-    for some in begun:
-        for member, query, pending in some:
-            board.record(member, query, pending.result())
+    # All or nothing: which of them end before a cap is reached depends on the threads.
+    finished = [(member, query, pending.result()) for some in begun for member, query, pending in some]
+    for member, query, evaluation in finished:
+        board.record(member, query, evaluation)

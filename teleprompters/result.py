@@ -18,6 +18,10 @@ _SIMULATED = re.compile(r"(^|/)sim/")
 """A simulated model, in this process or behind an endpoint."""
 
 
+FEWEST_PAIRS = 8
+"""Without so many held-out queries judged twice nothing is called improved: no interval of fewer can be trusted."""
+
+
 class Decision(StrEnum):
     """What the held-out comparison says of the compiled program."""
 
@@ -41,7 +45,8 @@ class Comparison:
     @property
     def decision(self) -> Decision:
         """Return what it says."""
-        better = self.difference is not None and self.difference.significant
+        found = self.difference
+        better = found is not None and found.significant and found.count >= FEWEST_PAIRS
         return Decision.IMPROVED if better else Decision.NO_GAIN
 
 
@@ -50,6 +55,7 @@ def result_data(
     optimizer: str,
     candidate: Candidate,
     search_value: float | None,
+    decision: Decision | None,
     comparison: Comparison | None,
     meter: Meter,
     models: dict[str, str],
@@ -70,7 +76,7 @@ def result_data(
     difference = comparison.difference if comparison else None
     interval = [difference.low, difference.high] if difference and difference.low is not None else None
     return {
-        "decision": comparison.decision.value if comparison else None,
+        "decision": decision.value if decision else None,
         "optimizer": optimizer,
         "seed_reward": comparison.seed_reward if comparison else None,
         "reward": comparison.reward if comparison else None,

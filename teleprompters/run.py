@@ -18,7 +18,7 @@ from .evaluation import Evaluator, Judged
 from .pool import TaskPool
 from .progress import Progress
 from .proposal import Writer
-from .result import Comparison, result_data
+from .result import Comparison, Decision, result_data
 from .roles import RunLMs
 from .run_directory import RunDirectory
 
@@ -31,6 +31,8 @@ class Outcome:
     """Its name in `result.json`."""
     program: dspy.Module
     """What is returned."""
+    decision: Decision | None
+    """What is to be thought of the best candidate; None if nothing can be said."""
     comparison: Comparison | None
     """Seed and best candidate on held-out queries; None if there are none."""
     search_value: float | None
@@ -125,6 +127,7 @@ class Run:
             optimizer=outcome.optimizer,
             candidate=candidate_of(outcome.program),
             search_value=outcome.search_value,
+            decision=outcome.decision,
             comparison=outcome.comparison,
             meter=self.lms.meter,
             models=self.lms.models,

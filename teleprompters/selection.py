@@ -94,9 +94,9 @@ def selection(name: str | None) -> Select:
         ConfigError: If there is none.
     """
     try:
-        return _STRATEGIES[Selection(name or Selection.BEAM)]
+        return _STRATEGIES[Selection.BEAM if name is None else Selection(name)]
     except ValueError:
-        raise ConfigError(f"select={name!r}: choose one of {', '.join(Selection)}") from None
+        raise ConfigError(f"select={name!r}: choose one of {', '.join(map(repr, map(str, Selection)))}") from None
 
 
 _STRATEGIES: Mapping[Selection, Select] = {

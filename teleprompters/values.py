@@ -22,7 +22,7 @@ SHRINKAGE = 6.0
 def shrunken_values(
     rewards: Mapping[tuple[int, int], float], parents: Sequence[int | None], *, shrinkage: float = SHRINKAGE
 ) -> list[float]:
-    """Return the value of each candidate relative to the first.
+    """Return the value of each candidate relative to the first, to nine digits, so that equals are equal.
 
     Args:
         rewards: (candidate, query) to the reward, in any unit; missing judgements are left out.
@@ -52,7 +52,7 @@ def shrunken_values(
             pair = [candidate, parent]
             normal[numpy.ix_(pair, pair)] += shrinkage * numpy.array([[1.0, -1.0], [-1.0, 1.0]])
     values = numpy.linalg.solve(normal, right)[:size]
-    return [float(value - values[0]) for value in values]
+    return [round(float(value - values[0]), 9) for value in values]
 
 
 _FIXED = 1e9

@@ -11,11 +11,17 @@ import runpy
 import shlex
 from pathlib import Path
 
+import dspy
 import pytest
 from endpoint import Reply, Sent, endpoint
 
 import drpo
 from drpo.configs.settings import load_settings
+from drpo.serving.engine import build_lm
+from drpo.serving.settings import LMSettings
+from drpo.serving.simulated.world import World
+from drpo.teleprompters.held_out import split
+from drpo.teleprompters.presets import MINIBATCH, expected_calls
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -40,6 +46,7 @@ def play(sent: Sent) -> Reply:
         "criteria": [{"name": "Clarity", "reason": "", "definition": ""}],
         "analysis": "a question",
         "new_instruction": "Answer plainly.",
+        "improved_answer": "Prune them in late winter, above a bud.",
     }
     return json.dumps({name: replies.get(name, {"rationale": "clear", "score": 4}) for name in schema["properties"]})
 
@@ -85,6 +92,65 @@ def test_configs_are_valid(block: str, tmp_path: Path) -> None:
     """Every config shown is a whole one that loads."""
     (tmp_path / "config.yaml").write_text(block)
     assert load_settings(tmp_path / "config.yaml").lms.task.model
+
+
+def preset_row(name: str) -> str:
+    """Return the line of a preset in the table of `docs/how-it-works.md`."""
+    preset = MINIBATCH[name]
+
+    def calls(prompts: int) -> str:
+        examples = [dspy.Example(query=f"{number}").with_inputs("query") for number in range(prompts)]
+        kept, held = split(examples, num_val=preset.num_val, num_search=preset.first_size)
+        return f"{round(expected_calls(preset, num_train=len(kept), num_val=len(held)), -1):,}"
+
+    cells = [
+        f"`{name}`", preset.beam_size, preset.n_actions, preset.depth, preset.minibatch_size, preset.first_size,
+        preset.num_val, f"{preset.num_demos}, {preset.demo_iters}", calls(180), calls(500),
+    ]  # fmt: skip
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+@pytest.mark.parametrize("name", MINIBATCH)
+def test_preset_table_is_what_the_presets_say(name: str) -> None:
+    """The numbers of a preset stand in the documentation as they are; if this fails, paste the row that it names."""
+    assert preset_row(name) in (ROOT / "docs/how-it-works.md").read_text().splitlines()
+
+
+def test_result_keys_are_explained() -> None:
+    """Every key of `result.json`, of either mode, has its line in `docs/run-directory.md`."""
+    page = (ROOT / "docs/run-directory.md").read_text()
+    explained = set(re.findall(r"`(\w+)`", page))
+    for auto in ("light", "paper"):
+        optimizer = drpo.DRPOTeleprompter(
+            task_lm=simulated("base"), judge_lm=simulated("judge"), auto=auto, depth=1, n_actions=1,
+            num_threads=1, display_progress=False,
+        )  # fmt: skip
+        trainset = [dspy.Example(query=f"What is {number}?").with_inputs("query") for number in range(6)]
+        result = optimizer.compile(drpo.Responder(), trainset=trainset).drpo_result
+        assert set(result) <= explained, set(result) - explained
+
+
+def simulated(role: str) -> dspy.BaseLM:
+    return build_lm(LMSettings(model=f"sim/{role}"), world=World.named("default"))
+
+
+def test_readme_shows_what_the_default_run_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each line of the result in the README is one that `drpo compile` prints; if this fails, paste them anew."""
+    from drpo.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.argv", ["drpo", "compile", "--quiet", "--log-dir", "run"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    printed = {line.rstrip() for line in capsys.readouterr().out.splitlines()}
+    block = re.search(r"^```text\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    shown = [line.rstrip() for line in block.group(1).splitlines() if line.strip() not in {"", "..."}]
+    assert len(shown) > 5
+    assert [line for line in shown if line not in printed] == []
 
 
 def modules() -> list[str]:

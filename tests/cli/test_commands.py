@@ -52,6 +52,49 @@ def test_compile_then_respond(desk: Any) -> None:
     assert all(row["response"] for row in rows)
 
 
+LIGHT = {"auto": "light", "n_actions": 3, "depth": 1, "max_depth_increase": None, "minibatch_size": 2}
+"""A small search in the default mode, over the desk's config."""
+
+
+def test_default_mode(desk: Any) -> None:
+    """The default mode says what it holds out, what it returns and how sure that is, and leaves the same files."""
+    (desk.folder / "many.txt").write_text("".join(f"What is the number {number} good for?\n" for number in range(24)))
+    config = desk.config(**LIGHT, call_timeout=60)
+    done = desk.drpo("compile", config, "--data", "many.txt", "--log-dir", "run")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((desk.folder / "run/result.json").read_text())
+    assert result["optimizer"] == "drpo"
+    assert 0 < result["num_val"] < 24
+    assert result["num_train"] + result["num_val"] == 24
+    assert " others held out for the final selection; about " in done.stderr
+    assert "held-out prompts, scale 0 to 1)" in " ".join(done.stdout.split())
+    assert {path.name for path in (desk.folder / "run").iterdir()} >= FILES
+    assert json.loads((desk.folder / "run/config.json").read_text())["optimizer"]["call_timeout"] == 60
+    asked = len(desk.models.sent)
+    assert asked == sum(result["lm_calls"].values())
+    again = desk.drpo("compile", config, "--data", "many.txt", "--log-dir", "run")
+    assert (again.returncode, len(desk.models.sent)) == (0, asked)
+
+
+def test_every_search_argument_reaches_the_optimizer(desk: Any) -> None:
+    """What a config says at its top level is what `config.json` says that the run did."""
+    changes = {
+        "auto": "light", "beam_size": 2, "n_actions": 1, "depth": 1, "max_depth_increase": None, "minibatch_size": 3,
+        "temperature": 0.3, "k": 1, "optimize_demos": False, "demo_iters": 2, "rewrite_given_demos": True,
+        "select": "pareto", "credit": "all", "on_no_gain": "best", "call_timeout": 77.0, "max_lm_calls": 30,
+        "max_tokens": 10**7, "num_threads": 2, "max_errors": 3, "seed": 11,
+        "data": {"prompts": "prompts.txt", "demos": "builtin:demos"},
+    }  # fmt: skip
+    done = desk.drpo("compile", desk.config(**changes), "--log-dir", "run")
+    assert done.returncode == 0, done.stderr
+    config = json.loads((desk.folder / "run/config.json").read_text())
+    written = {**config["optimizer"], **config["caps"], "seed": config["seed"]}
+    elsewhere = {"max_depth_increase", "num_threads", "data"}  # the first has no place here, the second no effect
+    assert {name: written[name] for name in changes if name not in elsewhere} == {
+        name: value for name, value in changes.items() if name not in elsewhere
+    }
+
+
 def test_json_and_quiet(desk: Any) -> None:
     """With --json and --quiet a script reads the result from the standard output, and nothing else is said."""
     done = desk.drpo("compile", desk.config(), "--log-dir", "run", "--json", "--quiet")
@@ -96,6 +139,9 @@ MISTAKES = [
         id="k-too-large",
     ),
     pytest.param(["compile", "config.yaml", "--set", "k=1"], "data.demos", id="k-without-demos"),
+    pytest.param(["compile", "config.yaml", "--set", "auto=light"], "max_depth_increase: 1", id="paper-only"),
+    pytest.param(["compile", "config.yaml", "--set", "select=mc"], "no effect with auto: paper", id="default-only"),
+    pytest.param(["compile", "--set", "minibatch_size=0"], "minibatch_size: 0", id="minibatch-size-0"),
     pytest.param(["compile", "config.yaml", "--out", "no/such/folder.json"], "--out", id="bad-out"),
     pytest.param(["compile", "config.yaml", "--set", "data.num_val=4"], "num_val=4", id="nothing-left-to-search"),
     pytest.param(

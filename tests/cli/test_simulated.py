@@ -22,9 +22,11 @@ def test_default_needs_nothing_and_repeats(desk: Any) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("SIMULATED: ")
     assert "True gain" in done.stdout
+    assert "What each part gains" in done.stdout
     assert desk.drpo("compile", "--log-dir", "two", "--set", "num_threads=1").returncode == 0
     one, two = (json.loads((desk.folder / name / "result.json").read_text()) for name in ("one", "two"))
     assert one["simulated"]
+    assert one["optimizer"] == "drpo"
     assert one["true_gain"] > 0.03
     assert without_times(one) == without_times(two)
     for name in ("program.json", "trace.json", "trace.md", "ledger.json"):
@@ -33,12 +35,33 @@ def test_default_needs_nothing_and_repeats(desk: Any) -> None:
 
 def test_worlds_by_name(desk: Any) -> None:
     """A world is a preset or a seed; another name is refused, and so is a world without simulated models."""
-    small = ["--set", "depth=2", "--set", "data.num_val=0"]
+    small = ["--set", "depth=1", "--set", "data.limit=12"]
     assert desk.drpo("compile", *small, "--set", "world=random-3", "--log-dir", "random").returncode == 0
     done = desk.drpo("compile", "--set", "world=nowhere")
     assert (done.returncode, "noisy-judge" in done.stderr) == (2, True)
     done = desk.drpo("compile", desk.config(world="instruct"))
     assert (done.returncode, "without a simulated model" in done.stderr) == (2, True)
+
+
+def test_a_tight_cap_is_told_and_kept(desk: Any) -> None:
+    """A run that max_lm_calls makes smaller says so before, stays below it, and still ends with what it knows."""
+    done = desk.drpo("compile", "--set", "max_lm_calls=60", "--log-dir", "run")
+    assert done.returncode == 0, done.stderr
+    assert "max_lm_calls=60 allows fewer of all" in done.stderr
+    result = json.loads((desk.folder / "run/result.json").read_text())
+    assert sum(result["lm_calls"].values()) <= 60
+    assert result["returned"] in ("seed", "instruction", "demonstrations", "both")
+
+
+def test_paper_mode_on_the_default_config(desk: Any) -> None:
+    """The paper's search is one word away, and compares on held-out prompts if told to hold some out."""
+    done = desk.drpo(
+        "compile", "--set", "auto=paper", "--set", "depth=3", "--set", "data.num_val=5", "--log-dir", "run"
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads((desk.folder / "run/result.json").read_text())
+    assert (result["optimizer"], result["num_train"], result["num_val"]) == ("drpo-paper", 175, 5)
+    assert result["decision"] in ("improved", "no_gain")
 
 
 @pytest.mark.parametrize("fault", ["nonsense", "rate_limited=2", "gremlins=0.1"])

@@ -4,7 +4,9 @@ Invariants: a preset is complete and valid; every mistake is a `ConfigError` wit
 key; no text whatever raises anything else; what looks like a secret is in no message and no dump.
 """
 
+import inspect
 import json
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -12,11 +14,17 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from drpo.commands import ARGUMENTS
+from drpo.configs.prompts import load_prompts
 from drpo.configs.redaction import HIDDEN
-from drpo.configs.settings import CriterionSettings, load_settings, preset_names, settings_schema
+from drpo.configs.settings import CriterionSettings, RunSettings, load_settings, preset_names, settings_schema
 from drpo.configs.yaml_text import read_mapping
 from drpo.errors import ConfigError
+from drpo.teleprompters.drpo import DRPOTeleprompter
+from drpo.teleprompters.held_out import split
+from drpo.teleprompters.presets import expected_calls, search_settings
 
 MINIMAL = "lms: {task: openai/gpt-4o-mini}\n"
 
@@ -82,6 +90,19 @@ class TestPresets:
         assert load_settings("./paper").n_actions is None
         assert load_settings(Path("paper")).n_actions is None
         assert load_settings("paper").n_actions == 3
+
+    @pytest.mark.parametrize("name", [name for name in preset_names() if name != "paper"])
+    def test_presets_name_about_the_calls_that_they_make(self, name):
+        """The number of calls that a preset's comments name is within a tenth of what is computed."""
+        text = resources.files("drpo.configs").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+        settings = load_settings(name)
+        named = [int(calls.replace(",", "")) for calls in re.findall(r"about ([\d,]+) calls", text)]
+        data = load_prompts(settings.data.prompts, limit=settings.data.limit).examples
+        search = search_settings(settings.auto, {arg: getattr(settings, arg) for arg in SEARCH})
+        kept, held = split(data, num_val=search.num_val, num_search=search.first_size)
+        expected = expected_calls(search, num_train=len(kept), num_val=len(held))
+        assert named
+        assert named == [pytest.approx(expected, rel=0.1)] * len(named)
 
     def test_presets_fit_the_house(self):
         for name in preset_names():
@@ -184,6 +205,47 @@ class TestOverrides:
         assert "\n" not in text
 
 
+SEARCH = ("beam_size", "n_actions", "depth", "max_depth_increase", "minibatch_size", "temperature", "k", "demo_iters")
+
+
+class TestSearch:
+    def test_light_is_what_nothing_asks_for(self, config):
+        loaded = load_settings(config(MINIMAL))
+        assert (loaded.auto, loaded.on_no_gain, loaded.credit, loaded.call_timeout) == ("light", "seed", "trace", 600.0)
+
+    def test_defaults_are_the_optimizers(self, config):
+        """A config that leaves an argument out says the same as code that does."""
+        loaded, optimizer = load_settings(config(MINIMAL)), DRPOTeleprompter()
+        assert {name: getattr(loaded, name) for name in ARGUMENTS} == {
+            name: getattr(optimizer, name) for name in ARGUMENTS
+        }
+
+    def test_every_search_argument_of_the_optimizer_has_a_key(self):
+        elsewhere = {"metric", "task_lm", "judge_lm", "criteria_lm", "prompt_lm", "proposer", "log_dir", "track_stats",
+                     "display_progress", "rules", "run_config", "self"}  # fmt: skip
+        assert set(inspect.signature(DRPOTeleprompter.__init__).parameters) - elsewhere == set(ARGUMENTS)
+
+    def test_a_config_is_refused_exactly_when_the_optimizer_refuses(self, config):
+        """Over all combinations of what is set and what is not, so that no refusal waits until data are read."""
+        values = {"beam_size": 1, "n_actions": 2, "depth": 2, "max_depth_increase": 1, "temperature": 0.5}
+        for auto in ("light", "medium", "heavy", "paper", None):
+            for size in (None, 1, 4):
+                for number in range(2 ** len(values)):
+                    given = {name: value for place, (name, value) in enumerate(values.items()) if number >> place & 1}
+                    given |= {} if size is None else {"minibatch_size": size}
+                    optimizer_takes = accepts(lambda: search_settings(auto, given))  # noqa: B023
+                    settings = {"auto": auto, **given, "lms": {"task": {"model": "a/b"}}}
+                    assert accepts(lambda: RunSettings(**settings)) == optimizer_takes, settings  # noqa: B023
+
+
+def accepts(make) -> bool:
+    try:
+        make()
+    except (ConfigError, ValidationError):
+        return False
+    return True
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("text", "expected"),
@@ -208,8 +270,27 @@ class TestRefusals:
             ("max_cost: 0", "max_cost: 0 is not allowed; it must be more than 0.0"),
             ("seed: -1", "seed: -1 is not allowed; it must be at least 0"),
             ("seed: 4294967296", "seed: 4294967296 is not allowed; it must be less than 4294967296"),
-            ("auto: light", "auto: 'light' is not allowed; it must be 'paper'"),
-            ("minibatch_size: 4", "minibatch_size: unknown key"),
+            ("auto: lite", "auto: 'lite' is not allowed; it must be 'light', 'medium', 'heavy' or 'paper'"),
+            ("minibatch_size: 0", "minibatch_size: 0 is not allowed; it must be at least 1"),
+            ("demo_iters: -1", "demo_iters: -1 is not allowed; it must be at least 0"),
+            ("optimize_demos: perhaps", "optimize_demos: 'perhaps' is not allowed; it must be true or false"),
+            ("select: best", "select: 'best' is not allowed; it must be 'beam', 'greedy', 'pareto' or 'mc'"),
+            ("credit: null", "credit: None is not allowed; it must be 'trace', 'round_robin' or 'all'"),
+            ("on_no_gain: keep", "on_no_gain: 'keep' is not allowed; it must be 'seed' or 'best'"),
+            ("call_timeout: 0", "call_timeout: 0 is not allowed; it must be more than 0.0"),
+            ("max_depth_increase: 3", "max_depth_increase: 3 is not allowed with auto: light; only the paper's search"),
+            (
+                "auto: paper\nminibatch_size: 4",
+                "minibatch_size: 4 is not allowed with auto: paper, which judges on one",
+            ),
+            ("auto: null\nminibatch_size: 4", "auto: null leaves beam_size, n_actions, depth, temperature open; give"),
+            ("auto: null\nbeam_size: 1", "auto: null leaves n_actions, depth, temperature, max_depth_increase open"),
+            ("auto: paper\nselect: mc", "select: 'mc' has no effect with auto: paper; leave it out, or write auto"),
+            ("auto: paper\ncredit: all", "credit: 'all' has no effect with auto: paper"),
+            ("auto: paper\non_no_gain: best", "on_no_gain: 'best' has no effect with auto: paper"),
+            ("auto: paper\nrewrite_given_demos: true", "rewrite_given_demos: True has no effect with auto: paper"),
+            ("auto: paper\ndemo_iters: 2", "demo_iters: 2 has no effect with auto: paper unless optimize_demos"),
+            ("auto: paper\noptimize_demos: true", "optimize_demos: true is not allowed with auto: paper without"),
             (
                 "program: {adapter: yaml}",
                 "program.adapter: 'yaml' is not allowed; it must be 'prose', 'chat', 'json' or",
@@ -222,7 +303,8 @@ class TestRefusals:
             ("data: {limit: 4, num_val: 4}", "data.num_val: 4 is not allowed; it must be less than data.limit=4"),
             ("data: {prompts: ''}", "data.prompts: '' is not allowed; it must be text that is not empty"),
             ("data: [a]", "data: ['a'] is not allowed; it must be a mapping of keys to values"),
-            ("k: 2", "k: 2 is not allowed without demonstrations; set data.demos"),
+            ("auto: paper\nk: 2", "k: 2 is not allowed without demonstrations; set data.demos"),
+            ("optimize_demos: false\nk: 2", "k: 2 is not allowed without demonstrations; set data.demos"),
             (
                 "program: {signature: 'a, b -> c'}\ndata: {column: a}",
                 "data.column: 'a' is not allowed with several inputs; they are the columns a, b",

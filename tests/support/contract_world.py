@@ -118,6 +118,9 @@ class World:
         return json.dumps({"analysis": "a question", "criteria": [{"name": name, "reason": "said"} for name in names]})
 
     def _rewrite(self, prompt: Prompt) -> str:
+        if "`improved_answer`" in prompt.last:  # of a demonstration
+            answer = _enclosed("answer", prompt.last.partition("current_answer")[2])
+            return json.dumps({"analysis": "none", "improved_answer": f"Better than {answer}"})
         current = _enclosed("instruction", prompt.last.partition("current_instruction")[2])
         return json.dumps(
             {"analysis": "none", "new_instruction": f"{current}\n- Rule {current_sample()} with a < b & {{braces}}."}

@@ -32,6 +32,10 @@ def play(sent: Sent) -> Reply:
     if model == "task":
         return f"A short answer to {sent.body['messages'][-1]['content']!r}."
     asked = sent.body["response_format"]["json_schema"]["schema"]["properties"]
+    if "improved_answer" in asked:
+        return json.dumps(
+            {"analysis": "too short", "improved_answer": f"A longer answer, {zlib.crc32(text.encode()) % 97}."}
+        )
     if model == "prompt":
         return json.dumps(
             {"analysis": "too short", "new_instruction": f"Answer well, take {zlib.crc32(text.encode()) % 97}."}

@@ -101,7 +101,7 @@ def test_files_and_decision(run: Run) -> None:
     }
     result = result_of(run)
     assert result["decision"] in {"improved", "no_gain"}
-    assert result["num_val"] == 4
+    assert result["num_val"] == 10
     assert not result["simulated"]
     assert set(result["cost"].values()) == {None}  # nobody knows what a local model costs
 

@@ -1,0 +1,117 @@
+"""The final selection of the default mode: which programs run in it, and their race over the run's held-out queries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import dspy
+
+from ..errors import BudgetExceededError
+from ..metrics.ledger import Entry
+from .beam import Evaluation
+from .budget import Budget
+from .candidates import Candidate, candidate_of, instruct
+from .demo_pool import Demonstrations, with_demonstrations
+from .held_out import Finalist, Part, Selected, select_finalist
+from .pool import Task
+from .run import Run, check_criteria
+
+FIRST = 8
+"""Queries on which all finalists are judged at least, before all but one drop out."""
+FIRST_SHARE = 1 / 6
+"""The same as a share of the held-out queries."""
+
+
+class FinalSelection:
+    """The last part of a default-mode run.
+
+    Args:
+        run: The run.
+        held: The held-out examples.
+        budget: What may still be spent.
+        evaluation_calls: How many calls it takes to answer and judge a query.
+    """
+
+    def __init__(self, run: Run, held: Sequence[dspy.Example], budget: Budget, *, evaluation_calls: float) -> None:
+        self._run, self._held, self._budget, self._evaluation = run, held, budget, evaluation_calls
+        self.seed = Finalist(Part.SEED, run.base, run.working, dict(run.root), 0.0)
+        """The student as it was given."""
+
+    def finalists(
+        self, candidate: Candidate, demonstrations: Demonstrations, *, k: int, search_gain: float
+    ) -> list[Finalist]:
+        """Return who runs in it, the favourite first; nobody if the search found nothing.
+
+        Args:
+            candidate: The best instructions of the search.
+            demonstrations: What stage 1 found; may be empty.
+            k: Demonstrations shown per query.
+            search_gain: What the search holds the instructions to be better than the seed's by, in [-1, 1].
+        """
+        run = self._run
+        new, shown = candidate != run.root, bool(demonstrations)
+
+        def finalist(part: Part, instructions: Candidate, *, demos: bool, gain: float | None) -> Finalist:
+            base, working = run.base, run.working
+            if demos:
+                base, working = (with_demonstrations(one, demonstrations, k=k) for one in (base, working))
+            program = instruct(base, instructions)
+            return Finalist(part, program, instruct(working, instructions), dict(candidate_of(program)), gain)
+
+        return [
+            *([finalist(Part.BOTH, candidate, demos=True, gain=None)] if new and shown else []),
+            *([finalist(Part.INSTRUCTION, candidate, demos=False, gain=search_gain)] if new else []),
+            *([finalist(Part.DEMONSTRATIONS, run.root, demos=True, gain=None)] if shown else []),
+        ]
+
+    def select(self, finalists: Sequence[Finalist]) -> Selected | None:
+        """Return the outcome; None if there is nothing to select from, or on, or no calls are left for it."""
+        run, evaluation, held = self._run, self._evaluation, len(self._held)
+        first = max(FIRST, int(held * FIRST_SHARE)) if len(finalists) > 1 else 0
+        spare = self._budget.left - first * (len(finalists) - 1) * evaluation
+        number = int(min(held, spare / (1 + 2 * evaluation)))
+        if len(finalists) > 1 and number < min(first, held):  # no calls for a race: the favourite alone
+            return self.select(finalists[:1])
+        if not finalists or number < 2:
+            return None
+        run.progress.say(f"final selection: {len(finalists)} finalists and the seed on {number} held-out queries")
+        ahead = [
+            run.pool.start(f"held-out criteria {query}", run.criteria_of, self._held[query]) for query in range(number)
+        ]
+        rest = number - min(first, number)
+        # A cap that is reached all the same costs the whole rung: then a part is better than nothing.
+        parts = 1 if math.isinf(self._budget.left) else 4
+        rungs = [min(first, number), *(rest * (part + 1) // parts - rest * part // parts for part in range(parts))]
+
+        def start(finalist: Finalist, query: int) -> Judging:
+            label = f"held-out {finalist.part.value}/{query}"
+            return Judging(run.pool.start(label, run.judge, (finalist.working, self._held[query])))
+
+        selected = select_finalist(
+            self.seed, finalists, rungs=[rung for rung in rungs if rung], start=start, bootstrap_seed=run.seed
+        )
+        run.pool.settle()
+        check_criteria([entry for task in ahead if (entry := settled(task)) is not None])
+        return selected
+
+
+class Judging:
+    """A judgement under way, as a race waits for it."""
+
+    def __init__(self, task: Task[Any]) -> None:
+        self._task = task
+
+    def result(self) -> Evaluation:
+        """Wait for it."""
+        judged = self._task.result()
+        return Evaluation(judged.reward, detail=judged)
+
+
+def settled(task: Task[Entry | None]) -> Entry | None:
+    """Return what a task found, None if a cap ended it, which is known already."""
+    try:
+        return task.result()
+    except BudgetExceededError:
+        return None
