@@ -87,7 +87,7 @@ def load_prompts(
         limit: Stop after this many prompts, 1 or more. None: take all.
         field: The program's input field.
         fields: The input fields of a program with several: each is the column of its name, and its values may be
-            anything that JSON holds. One field is the same as `field`.
+            anything that JSON holds. One field is the same as `field`. A text column `kind` is kept beside them.
         unique: Whether duplicates are dropped. False: each row that is not blank stays, as answers to a file need it.
 
     Raises:
@@ -117,7 +117,7 @@ def load_prompts(
             num_duplicates += 1
         else:
             seen.add(key)
-            examples.append(dspy.Example(**values).with_inputs(*fields))
+            examples.append(dspy.Example(**{**_kind(row), **values}).with_inputs(*fields))
         if len(examples) == limit:
             break
     if not examples:
@@ -204,6 +204,12 @@ def _values(table: Rows, row: Row, columns: Mapping[str, str | None]) -> dict[st
             _check_text(value, where)
         values[field] = _sendable(value, where)
     return values
+
+
+def _kind(row: Row) -> dict[str, str]:
+    """Return the row's `kind` if it has one: the search takes care that its samples are not all of one kind."""
+    kind = row.value.get("kind") if isinstance(row.value, Mapping) else None
+    return {"kind": kind} if isinstance(kind, str) and kind.strip() else {}
 
 
 def _check_text(value: Any, where: str) -> None:

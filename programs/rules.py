@@ -113,7 +113,7 @@ def merged(parent: str, children: Sequence[str], *, max_rules: int, max_words: i
     additions: list[str] = []
     for child in children:
         for rule in outline(child).rules:
-            longer = length + len(words(rule))
+            longer = length + len(words(_marked([*additions, rule], bullets)[-1]))  # a number is a word too
             fits = len(known) < max_rules and longer <= max_words
             if fits and _new(known, [rule]) and not any(contradicts(rule, other) for other in known):
                 known.append(rule)

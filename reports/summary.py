@@ -77,7 +77,8 @@ def verdict(result: dict[str, Any]) -> str:
         return _paper_verdict(result)
     what = PARTS[returned]
     if result["decision"] is None:
-        return f"{_not_compared(result)} Returned: {what}, unproven."
+        unproven = "" if returned == "seed" else ", unproven"
+        return f"{_not_compared(result)} Returned: {what}{unproven}."
     if result["decision"] == "improved":
         return f"Improved: {_figures(result)}. Returned: {what}."
     if not result["ablation"]:

@@ -28,7 +28,7 @@ class Batches:
 
     Args:
         examples: The queries of the search.
-        seed: Draws the order of equals.
+        seed: Draws the order.
     """
 
     def __init__(self, examples: Sequence[dspy.Example], *, seed: int) -> None:

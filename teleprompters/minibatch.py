@@ -107,7 +107,10 @@ def minibatch_search(
             board.add(candidate, parent=parent, origin=origin, level=level)
             for candidate, parent, origin in propose(board, beam, level)
         )
-        finished = race(board, arriving, rungs=steps, start=start, control=beam, favourite_of=_merged)
+        control = list(
+            dict.fromkeys([*beam, leader])
+        )  # Monte Carlo search rewrites the seed, but keeps the best of all
+        finished = race(board, arriving, rungs=steps, start=start, control=control, favourite_of=_merged)
         leader = _leader(board, leader, finished)
         beam = select(board, leader, beam_size=beam_size)
         yield Round(level, tuple(board.members[before:]), tuple(beam), leader)

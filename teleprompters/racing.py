@@ -27,7 +27,8 @@ from .board import Board, Member
 C = TypeVar("C")
 
 DOUBT = 0.05
-"""With which probability the favourite may give way to one that is no better."""
+"""With which probability the favourite may give way to one that is no better, per comparison: with three others at its
+side and two rungs it does so in about 8 % of races."""
 
 
 class Pending(Protocol):

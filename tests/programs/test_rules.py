@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from drpo.programs.rules import Outline, added, alike, merged, outline, words
+from drpo.programs.rules import Outline, added, alike, contradicts, merged, outline, words
 
 PARENT = "You help people.\n\n- Be kind.\n- Admit what you cannot know.\n\nThank you."
 
@@ -74,6 +74,32 @@ def test_alike(one: str, other: str, expected: bool) -> None:
     assert alike(one, other) is alike(other, one) is expected
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("Use jargon.", "Never use jargon.", True),
+        ("Use jargon with experts.", "Don’t use jargon with experts.", True),
+        ("Avoid long lists.", "Use long lists.", True),
+        ("请使用术语。", "请不使用术语。", True),
+        ("Never invent sources.", "Do not invent sources.", False),
+        ("Use jargon.", "Never be rude.", False),
+        ("Be kind.", "Be kind.", False),
+        ("", "Never.", False),
+    ],
+)
+def test_contradicts(one: str, other: str, expected: bool) -> None:
+    """Of the same matter, and exactly one of both says no; it has no direction."""
+    assert contradicts(one, other) is contradicts(other, one) is expected
+
+
+@given(_rule | st.text(max_size=30), _rule | st.text(max_size=30))
+def test_two_rules_are_alike_or_contradict_or_neither(one: str, other: str) -> None:
+    """Invariants: never both; no rule contradicts itself; neither relation has a direction."""
+    assert not (alike(one, other) and contradicts(one, other))
+    assert not contradicts(one, one)
+    assert contradicts(one, other) == contradicts(other, one)
+
+
 def test_words_of_many_scripts() -> None:
     """Vowel signs do not split words, apostrophes do not either, and unspaced scripts are not one word."""
     assert words("Don’t snake_case, ‘quote’ 24/7") == ["don't", "snake", "case", "quote", "24", "7"]
@@ -117,6 +143,7 @@ def test_merged_leaves_out_what_does_not_fit_and_goes_on() -> None:
 
 
 @given(_any, st.lists(_any, max_size=4), st.integers(0, 8), st.integers(0, 30))
+@example("Please help.\n3) Be kind.", ["- Ask back."], 8, 7)  # the number that marks it is the eighth word
 def test_merged_holds_its_promises(parent: str, children: list[str], max_rules: int, max_words: int) -> None:
     """Opening and rules of the parent stay; the budget holds; merging its own result again changes nothing."""
     result = merged(parent, children, max_rules=max_rules, max_words=max_words)
@@ -129,6 +156,29 @@ def test_merged_holds_its_promises(parent: str, children: list[str], max_rules: 
         assert len(words(result)) <= max_words
     assert merged(parent, [result], max_rules=max_rules, max_words=max_words) == result
     assert merged(parent, children, max_rules=max_rules, max_words=max_words) == result
+
+
+@pytest.mark.parametrize(
+    ("children", "expected"),
+    [
+        (["- Never use jargon.\n- Ask back."], "- Use jargon.\n- Ask back."),
+        (["- Ask back.", "- Never ask back.", "- Give examples."], "- Use jargon.\n- Ask back.\n- Give examples."),
+        (["- Never ask back.", "- Ask back."], "- Use jargon.\n- Never ask back."),
+        (["- Ask back.\n- Do not ask back."], "- Use jargon.\n- Ask back."),
+    ],
+)
+def test_merged_leaves_out_what_contradicts(children: list[str], expected: str) -> None:
+    """Of a rule and its contrary the earlier one stays: the parent's, or the first sibling's."""
+    assert merged("- Use jargon.", children, max_rules=8, max_words=100) == expected
+
+
+@given(_instruction, st.lists(_instruction, max_size=4))
+def test_merged_adds_no_contradiction_and_nothing_twice(parent: str, children: list[str]) -> None:
+    """Invariant: no added rule is like, or contradicts, any other rule of the result."""
+    result = outline(merged(parent, children, max_rules=20, max_words=200)).rules
+    kept = len(outline(parent).rules)
+    for place in range(kept, len(result)):
+        assert not any(contradicts(result[place], other) or alike(result[place], other) for other in result[:place])
 
 
 def test_huge_instructions_take_seconds_at_most() -> None:

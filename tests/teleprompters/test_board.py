@@ -60,7 +60,9 @@ def test_values_follow_every_change() -> None:
     assert board.value(child) == first
     give(board, 1, {1: 5.0})
     assert board.value(child) > first
-    assert board.value(child) == shrunken_values({(0, 0): 3, (0, 1): 3, (1, 0): 4, (1, 1): 5}, [None, 0], shrinkage=2)[1]
+    assert (
+        board.value(child) == shrunken_values({(0, 0): 3, (0, 1): 3, (1, 0): 4, (1, 1): 5}, [None, 0], shrinkage=2)[1]
+    )
     late = board.add(2, parent=child)
     assert board.value(late) == pytest.approx(board.value(child))
 
@@ -100,7 +102,9 @@ def test_ties_go_to_more_evaluations_then_to_the_shorter_then_to_the_earlier() -
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.none() | st.integers(1, 5)), max_size=25), st.randoms())
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.none() | st.integers(1, 5)), max_size=25), st.randoms()
+)
 def test_the_order_of_judgements_does_not_matter(
     judgements: list[tuple[int, int, int | None]], draw: random.Random
 ) -> None:

@@ -38,7 +38,9 @@ def board_of(*rows: Judged, parent: tuple[Judged, ...] = ()) -> Board[Any]:
     return board
 
 
-def shares(board: Board[Any], number: int, *, predictor: str | None = None, complaints: Complaints | None = None) -> Any:
+def shares(
+    board: Board[Any], number: int, *, predictor: str | None = None, complaints: Complaints | None = None
+) -> Any:
     return (complaints or Complaints()).shares(board, board.members[-1], number, predictor=predictor)
 
 
@@ -96,7 +98,9 @@ def test_a_share_for_every_rewrite(grades: list[Grades], number: int) -> None:
     for one in found:
         assert len(set(one.queries)) == len(one.queries) == min(ANSWERS_SHOWN, len(rows))
         shown = [row for row in rows if row.query in one.queries]
-        assert all(enclose("answer", row.answer) in one.text and enclose("query", row.query) in one.text for row in shown)
+        assert all(
+            enclose("answer", row.answer) in one.text and enclose("query", row.query) in one.text for row in shown
+        )
         assert one.text == one.feedback.text
         assert one.feedback.score == pytest.approx(sum(row.feedback.score for row in shown) / len(shown))
         names = {score.criterion for row in shown for score in row.scores}
@@ -121,7 +125,11 @@ def test_no_query_is_shown_more_often_by_accident(number: int, rewrites: int, gr
 
 def test_the_worst_answers_come_first_but_not_always() -> None:
     """One answer that loses most is shown first, then gives way; one that asks for nothing of the share comes last."""
-    rows = [judged("worst", {"A": 1}), *(judged(f"q{place}", {"A": 3}) for place in range(6)), judged("other", {"B": 4})]
+    rows = [
+        judged("worst", {"A": 1}),
+        *(judged(f"q{place}", {"A": 3}) for place in range(6)),
+        judged("other", {"B": 4}),
+    ]
     found = shares(board_of(*rows), 4)
     assert found[0].queries[0] == "worst"
     assert any("worst" not in one.queries for one in found)
@@ -191,7 +199,10 @@ def test_a_failed_program_is_told_by_its_error() -> None:
 
 def test_steps_of_the_predictor_are_shown_where_there_are_several() -> None:
     """Its inputs and outputs, and no other predictor's."""
-    steps = (Step("think", {"question": "why?"}, {"idea": "light"}), Step("answer", {"idea": "light"}, {"answer": "so"}))
+    steps = (
+        Step("think", {"question": "why?"}, {"idea": "light"}),
+        Step("answer", {"idea": "light"}, {"answer": "so"}),
+    )
     row = judged("why?", {"A": 2}, steps=steps)
     [one] = shares(board_of(row), 1, predictor="think")
     assert enclose("step", "question: why?\nidea: light") in one.text

@@ -79,7 +79,7 @@ def compiled(
     student: dspy.Module | None = None,
     *,
     num_queries: int = 5,
-    held_out: int = 5,
+    held_out: int = 8,
     valset: Sequence[dspy.Example] | None = None,
     **options: Any,
 ) -> dspy.Module:
@@ -123,7 +123,7 @@ def test_programs_of_every_shape(shape: str, tmp_path: Path) -> None:
     """Items 3 to 6, 8, 10 to 13, 26: a new program of the class, improved; the student and the data as they were."""
     dspy.configure(adapter=[*ADAPTERS.values()][len(shape) % 3]())
     world, student = Rising(), dressed(SHAPES[shape]())
-    before, both = picture(student), examples_for(student, 10)
+    before, both = picture(student), examples_for(student, 13)
     trainset, valset = both[:5], both[5:]
     data = [(id(item), copy.deepcopy(item.toDict()), set(item._input_keys)) for item in both]
     program = tiny(world, credit="all").compile(student, trainset=trainset, valset=valset)

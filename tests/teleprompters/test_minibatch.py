@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,9 @@ class Toy:
                         for member in finished.members
                     ],
                     "evaluations": [
-                        [*pair, reward and round(reward, 6)] for pair, reward in evaluations.items() if pair not in known
+                        [*pair, reward and round(reward, 6)]
+                        for pair, reward in evaluations.items()
+                        if pair not in known
                     ],
                     "values": [round(self.board.value(member), 6) for member in self.board.members],
                     "leader": finished.leader.number,
@@ -112,7 +115,9 @@ def test_golden_trees(path: Path) -> None:
     found = Toy(**golden["settings"]).tree()
     if os.environ.get("DRPO_WRITE_GOLDEN"):
         rows = ",\n".join(
-            "  {\n" + ",\n".join(f"    {json.dumps(key)}: {json.dumps(value)}" for key, value in level.items()) + "\n  }"
+            "  {\n"
+            + ",\n".join(f"    {json.dumps(key)}: {json.dumps(value)}" for key, value in level.items())
+            + "\n  }"
             for level in found
         )
         path.write_text(
@@ -147,7 +152,10 @@ def test_levels_of_every_shape(shape: dict[str, Any]) -> None:
     answered too. A leader is a member; the same settings give the same tree.
     """
     toy = Toy(**shape)
-    rounds = list(toy.rounds())
+    rounds, judged = [], []
+    for finished in toy.rounds():
+        rounds.append(finished)
+        judged.append({member: set(toy.board.evaluations(member)) for member in toy.board.members})
     assert [finished.number for finished in rounds] == list(range(toy.settings["depth"] + 1)) == [0, *toy.levels]
     members = [member for finished in rounds for member in finished.members]
     assert members == toy.board.members
@@ -155,16 +163,16 @@ def test_levels_of_every_shape(shape: dict[str, Any]) -> None:
     assert len(set(toy.watch.started)) == len(toy.watch.started)
     first = [query for candidate, query in toy.watch.started if candidate == "P"]
     assert len(first) == toy.settings["first_size"]
-    for before, finished in zip(rounds, rounds[1:], strict=False):
+    for before, finished in pairwise(rounds):
         assert {member.parent for member in finished.members} == set(before.beam)
         assert all(member.level == finished.number for member in finished.members)
-        answered = [set(toy.board.evaluations(member)) for member in finished.members]
+        answered = [judged[finished.number][member] for member in finished.members]
         rung, batch = min(answered, key=len), max(answered, key=len)
         assert rung
         assert all(rung <= queries <= batch <= set(first) for queries in answered)
         assert len(batch) <= toy.settings["minibatch_size"]
         for parent in before.beam:
-            assert batch <= set(toy.board.evaluations(parent))
+            assert batch <= judged[finished.number][parent]
         assert finished.leader in toy.board.members
         assert len(finished.beam) <= toy.settings["beam_size"]
     again = Toy(**shape)

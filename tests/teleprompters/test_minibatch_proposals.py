@@ -40,7 +40,9 @@ def judged(query: str, value: int, *predictors: str) -> Judged:
     return Judged(query, judgement.answer, judgement.mean, judgement.feedback, judgement.scores, steps=steps)
 
 
-def board_of(*candidates: Candidate, values: Sequence[int | None] = (2, 3), took_part: Sequence[str] = ()) -> Board[Any]:
+def board_of(
+    *candidates: Candidate, values: Sequence[int | None] = (2, 3), took_part: Sequence[str] = ()
+) -> Board[Any]:
     """Return a chain of candidates, each the last one's child, all judged alike on two queries; None: not judged."""
     board = family(*range(len(candidates) - 1), candidates=candidates)
     for place, member in enumerate(board.members):
@@ -74,7 +76,9 @@ class Desk:
     def proposed(self, board: Board[Any], *numbers: int, level: int = 1) -> list[tuple[Any, int, str]]:
         """Return (candidate, parent's number, origin) of each proposal for these members."""
         beam = [board.members[number] for number in numbers or (0,)]
-        return [(candidate, parent.number, str(origin)) for candidate, parent, origin in self.proposals(board, beam, level)]
+        return [
+            (candidate, parent.number, str(origin)) for candidate, parent, origin in self.proposals(board, beam, level)
+        ]
 
 
 @contextmanager
@@ -132,7 +136,9 @@ def test_one_rewrite_is_not_merged_with_itself() -> None:
     board = board_of(one("Help."))
     with desk(n_actions=1) as here:
         assert here.proposed(board) == [(one("Help.\n- Mention tides."), 0, "rewrite")]
-    texts = [f"You are an assistant of the {word} kind." for word in ("patient", "cheerful", "thorough", "curious", "calm")]
+    texts = [
+        f"You are an assistant of the {word} kind." for word in ("patient", "cheerful", "thorough", "curious", "calm")
+    ]
     with desk(lambda call: texts[call["number"]], n_actions=5) as here:
         found = here.proposed(board)
     assert found == [(one(text), 0, "rewrite") for text in texts]
@@ -200,7 +206,15 @@ def test_a_node_that_was_not_judged_is_not_rewritten() -> None:
 
 def test_the_history_is_distinct_scored_and_in_order() -> None:
     """Invariants: earlier instructions with scores in [0, 1], oldest first, each once, the current one not, four at most."""
-    texts = ["Help.", "Assist people kindly.", "Help.", "Serve tea.", "Sing along.", "Row a boat.", "Fold paper cranes."]
+    texts = [
+        "Help.",
+        "Assist people kindly.",
+        "Help.",
+        "Serve tea.",
+        "Sing along.",
+        "Row a boat.",
+        "Fold paper cranes.",
+    ]
     board = board_of(*map(one, texts))
     silent = board.add(one("Not judged."), parent=board.members[0])
     with desk(n_actions=1) as here:
@@ -224,7 +238,10 @@ def test_scores_of_the_history_are_the_seeds_level_and_the_value() -> None:
     board.record(child, 0, board.evaluations(board.members[0])[0])
     with desk(n_actions=1) as here:
         here.proposed(board, child.number)
-    assert here.asked[0]["history"] == [("Help.", pytest.approx(to_unit((3.5 + 4) / 2))), ("Assist people kindly.", None)]
+    assert here.asked[0]["history"] == [
+        ("Help.", pytest.approx(to_unit((3.5 + 4) / 2))),
+        ("Assist people kindly.", None),
+    ]
 
 
 TWO: Candidate = (("think", "Think."), ("answer", "Answer."))
@@ -326,5 +343,3 @@ def test_proposers_of_the_users_run_at_the_same_time() -> None:
 def test_what_a_proposer_must_not_return() -> None:
     with desk(proposer=lambda *_: "one text") as here, pytest.raises(ConfigError, match="list of strings"):
         here.proposed(board_of(one("Help.")))
-
-
