@@ -302,6 +302,9 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
         errors = [[a - b for a, b in zip(mean, low, strict=True)], [b - a for a, b in zip(mean, high, strict=True)]]
         axes.errorbar(x, mean, yerr=errors, marker="o", capsize=3, label=name)
     axes.set_xscale("log")
+    budgets = sorted({row["calls"] for row in rows})
+    axes.set_xticks(budgets, [f"{calls:,}" for calls in budgets], minor=False)
+    axes.set_xticks([], minor=True)
     axes.set_xlabel("LM calls, all roles together")
     axes.set_ylabel("true gain (simulated)")
     axes.legend(fontsize=8)

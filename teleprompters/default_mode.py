@@ -275,5 +275,4 @@ class _DefaultMode:
         ]
 
     def _save_trace(self) -> None:
-        data = rounds_data(self._board, self._rounds)
-        self._run.write_trace(data, rounds_markdown(data))
+        self._run.write_trace(lambda: rounds_data(self._board, self._rounds), rounds_markdown)

@@ -88,8 +88,7 @@ def _search(run: Run, settings: PaperSettings) -> list[Level[Candidate]]:
             found.append(level)
             ahead.reach(level.depth)
             run.progress.level(level, run.lms.meter)
-            data = trace_data(found)
-            run.write_trace(data, trace_markdown(data))
+            run.write_trace(lambda: trace_data(found), trace_markdown)
     except BudgetExceededError as error:
         if not found:
             raise

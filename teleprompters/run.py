@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,11 +115,12 @@ class Run:
                 raise
             return None
 
-    def write_trace(self, data: dict[str, Any], text: str) -> None:
-        """Write the tree of the search as it is now."""
+    def write_trace(self, data_of: Callable[[], dict[str, Any]], markdown_of: Callable[[dict[str, Any]], str]) -> None:
+        """Write the tree of the search as it is now, if there is a directory for it."""
         if self.directory is not None:
+            data = data_of()
             self.directory.write_json("trace.json", data)
-            self.directory.write_text("trace.md", text)
+            self.directory.write_text("trace.md", markdown_of(data))
 
     def finish(self, outcome: Outcome) -> tuple[dspy.Module, dict[str, Any]]:
         """Return the compiled program and what `result.json` says, both written down if there is a directory."""
