@@ -112,6 +112,12 @@ class Board(Generic[C]):
             self._values = shrunken_values(rewards, parents, shrinkage=self._shrinkage)
         return self._values[member.number]
 
+    def expected(self, member: Member[C]) -> float:
+        """Return the reward, 1 to 5, to expect of a member on the queries that the seed was judged on."""
+        seed = [found.reward for found in self.evaluations(self.members[0]).values() if found.reward is not None]
+        level = sum(seed) / len(seed) if seed else 0.0
+        return min(5.0, max(1.0, level + self.value(member)))
+
     def differences(self, member: Member[C], other: Member[C]) -> list[float]:
         """Return reward of `member` minus that of `other`, query by query, where both have one."""
         mine, theirs = self.evaluations(member), self.evaluations(other)

@@ -126,7 +126,7 @@ class _DefaultMode:
             program=returned.program,
             decision=decision,
             comparison=comparison,
-            search_value=self._expected(leader),
+            search_value=to_unit(self._board.expected(leader)),
             candidates=self._candidates(returned),
             num_train=len(self._queries),
             num_val=len(self._held),
@@ -222,12 +222,6 @@ class _DefaultMode:
         done, self._ahead = self._ahead, []
         return [entry for task in done if (entry := settled(task)) is not None]
 
-    def _expected(self, member: Member[Candidate]) -> float:
-        """Return the reward in [0, 1] that the search expects of a member on its queries."""
-        board = self._board
-        rewards = [found.reward for found in board.evaluations(board.members[0]).values() if found.reward is not None]
-        return to_unit(min(5.0, max(1.0, sum(rewards) / len(rewards) + board.value(member))))
-
     def _demonstrations(self, leader: Member[Candidate]) -> dict[str, list[Demonstration]]:
         """Return per predictor the demonstrations that are worth imitating, best first."""
         run, settings, choices = self._run, self._settings, self._choices
@@ -263,11 +257,11 @@ class _DefaultMode:
         """
         board, chosen = self._board, candidate_of(returned.program)
         members = {member.candidate: member for member in reversed(board.ranked(board.members))}
-        highest = self._expected(members[chosen])
+        highest = to_unit(board.expected(members[chosen]))
         order = sorted((one for one in members if one != chosen), key=lambda one: -board.value(members[one]))
         return [
             {
-                "score": min(highest, self._expected(members[candidate])),
+                "score": min(highest, to_unit(board.expected(members[candidate]))),
                 "instructions": dict(candidate),
                 "program": instruct(returned.program if candidate == chosen else self._run.base, candidate),
             }

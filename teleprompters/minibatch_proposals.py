@@ -121,7 +121,9 @@ class MinibatchProposals:
                 self._task(board, member, name, share, 0),
             )
             for name in names
-            for share in self._complaints.shares(board, member, 1, predictor=None)
+            for share in self._complaints.shares(
+                board, member, 1, predictor=None if len(member.candidate) == 1 else name
+            )
         ]
         return [_Row([_Nth(task, number) for task in asked]) for number in range(self._n_actions) if asked]
 
@@ -135,13 +137,10 @@ class MinibatchProposals:
 
     def _history(self, board: Board[Candidate], member: Member[Candidate], name: str) -> History:
         """Return distinct earlier instructions with their scores: those on the member's path, then the best others."""
-        seed = board.members[0]
-        rewards = [found.reward for found in board.evaluations(seed).values() if found.reward is not None]
-        level = sum(rewards) / len(rewards) if rewards else 0.0
         scores: dict[str, tuple[int, float | None]] = {}
         others = [other for other in board.ranked(board.members) if board.count(other)]
         for other in [*reversed(member.path), *others]:
-            score = to_unit(min(5.0, max(1.0, level + board.value(other)))) if board.count(other) else None
+            score = to_unit(board.expected(other)) if board.count(other) else None
             scores.setdefault(dict(other.candidate)[name], (other.number, score))
         scores.pop(dict(member.candidate)[name], None)
         chosen = sorted(list(scores.items())[: HISTORY - 1], key=lambda item: item[1][0])
