@@ -2,9 +2,9 @@
 
 | `auto` | beam_size | n_actions | depth | minibatch_size | first queries | held out | demonstrations | expected calls |
 |---|---|---|---|---|---|---|---|---|
-| `light` | 1 | 8 | 2 | 8 | 10 | 60 | 4, at most 1 rewrite each | 430 |
-| `medium` | 2 | 8 | 3 | 12 | 24 | 150 | 6, at most 2 | 1,100 |
-| `heavy` | 3 | 10 | 4 | 20 | 40 | 300 | 8, at most 3 | 2,500 |
+| `light` | 1 | 8 | 2 | 8 | 10 | 60 | 4, at most 1 rewrite each | 440 |
+| `medium` | 2 | 8 | 3 | 12 | 24 | 150 | 6, at most 2 | 1,150 |
+| `heavy` | 3 | 10 | 4 | 20 | 40 | 300 | 8, at most 3 | 2,560 |
 | `paper` | 2 | 3 | 20 | 1 | 1 | only with a `valset` | 16, at most 5, if asked for | 90 to 381 |
 
 `depth` counts levels of rewriting, in the paper's search records of a path. Calls are those of all roles together, for
