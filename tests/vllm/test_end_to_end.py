@@ -144,13 +144,12 @@ def test_killed_server_restarts_and_the_loaded_program_sends_the_same_bytes(run:
     """After kill -9 of the server a new one answers the saved program, whose prompts are those of the compiled one."""
     compiled = json.loads((run.folder / "program.json").read_text())
     loaded = load(run.folder / "program.json")
-    assert loaded.respond.signature.instructions == compiled["respond"]["signature"]["instructions"]
-    sent = [
-        record["request"]
-        for record in map(json.loads, (run.folder / "calls.jsonl").read_text().splitlines())
-        if record["role"] == "task"
-    ]
-    query = sent[-1]["messages"][-1]["parts"][0]["text"]  # of the held-out comparison, under the final instruction
+    instruction = compiled["respond"]["signature"]["instructions"]
+    assert loaded.respond.signature.instructions == instruction
+    calls = [json.loads(line) for line in (run.folder / "calls.jsonl").read_text().splitlines()]
+    # What is returned, be it the seed, answered held-out queries last.
+    sent = [call["request"] for call in calls if call["role"] == "task" and call["request"]["system"] == instruction]
+    query = sent[-1]["messages"][-1]["parts"][0]["text"]
     seen: list[Prompt] = []
 
     def note(prompt: Prompt) -> str:
