@@ -1,4 +1,4 @@
-"""How the judge-side modules ask an LM, and how they read a reply that its adapter could not."""
+"""How the judge-side modules ask an LM, and how they read its reply: strictly, else by the adapter, else kindly."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import Annotated, Any
 
 import dspy
 import json_repair
+from dspy.adapters.utils import parse_value
 from dspy.utils.exceptions import AdapterParseError
 from pydantic import BeforeValidator, Field
+
+from .replies import own_values
 
 FRESH_TEMPERATURE = 0.7
 """Sampling temperature of a second try, where the first was (nearly) deterministic."""
@@ -36,7 +39,7 @@ def ask(
         config: Options of the call.
         inputs: The predictor's input fields.
     """
-    with dspy.context(lm=lm, adapter=_unfailing(adapter) if adapter else _json(), trace=[]):
+    with dspy.context(lm=lm, adapter=_unfailing(adapter or _json(), tuple(inputs.values())), trace=[]):
         try:
             return predict(config=config, **inputs)
         except AdapterParseError as error:
@@ -67,27 +70,46 @@ class _RememberingJSON(dspy.JSONAdapter):  # type: ignore[misc]  # DSPy has no t
 
 @cache
 def _json() -> dspy.Adapter:
-    return _unfailing(_RememberingJSON())
+    return _RememberingJSON()
 
 
-def _unfailing(adapter: dspy.Adapter) -> dspy.Adapter:
-    """Return an adapter for which no reply is worse than unreadable, and which asks only once."""
+def _unfailing(adapter: dspy.Adapter, shown: tuple[str, ...]) -> dspy.Adapter:
+    """Return an adapter which asks only once, for which no reply is worse than unreadable, and no quote is a reply.
+
+    Args:
+        adapter: The adapter; it is left as it is.
+        shown: The texts of the prompt, which a reply may quote.
+    """
     own = copy.copy(adapter)
-    own.parse = partial(_parsed, adapter)
+    own.parse = partial(_parsed, adapter, shown)
     own.use_json_adapter_fallback = False  # of the chat adapter: asking again is ours to do, and to count
     return own
 
 
-def _parsed(adapter: dspy.Adapter, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
+def _parsed(
+    adapter: dspy.Adapter, shown: tuple[str, ...], signature: type[dspy.Signature], completion: str
+) -> dict[str, Any]:
     reason = f"The reply is longer than {READ_AT_MOST} characters, or has more than {DEEPEST} brackets within brackets."
-    if len(completion) <= READ_AT_MOST and not _is_deep(completion):
+    if len(completion) <= READ_AT_MOST:
         try:
-            return adapter.parse(signature, completion)  # type: ignore[no-any-return]
+            values, completion = own_values(completion, list(signature.output_fields), shown)
+            if values is not None and (typed := _typed(signature, values)) is not None:
+                return typed
+            if not _is_deep(completion):
+                return adapter.parse(signature, completion)  # type: ignore[no-any-return]
         except Exception as error:  # parsers raise whatever a strange text runs them into
             reason = str(error)
     raise AdapterParseError(
         adapter_name=type(adapter).__name__, signature=signature, lm_response=completion, message=reason
     )
+
+
+def _typed(signature: type[dspy.Signature], values: dict[str, Any]) -> dict[str, Any] | None:
+    """Return values as the fields' types have them, None if one does not fit."""
+    try:
+        return {name: parse_value(values[name], field.annotation) for name, field in signature.output_fields.items()}
+    except ValueError:
+        return None
 
 
 def fresh(lm: dspy.BaseLM, number: int) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ..programs.boundary import visible
+
 SIMULATED_BANNER = (
     "SIMULATED: the models of this run are a model of the world, not language models (docs/simulated.md). "
     "No number of it says anything about a real model."
@@ -34,6 +36,7 @@ FILES = {
     "trace.md": "every candidate with its answer and judgement",
     "ledger.json": "the criteria of each query",
     "result.json": "these figures",
+    "bill.json": "what was sent, failed and waited for",
 }
 """The files of a run directory that people open, and what is in them."""
 
@@ -194,8 +197,7 @@ def _true(result: dict[str, Any]) -> str:
 
 def _instruction(title: str, text: str) -> Panel:
     # A model's text: shown without its control characters, and never read as markup.
-    visible = "".join(char for char in text if char == "\n" or char.isprintable())
-    return Panel(Text(visible), title=escape(title), title_align="left")
+    return Panel(Text(visible(text)), title=escape(title), title_align="left")
 
 
 def _usage(result: dict[str, Any]) -> Table:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+from ..programs.boundary import neutralise
 from ..programs.rules import alike, outline, words
 from ..programs.text import normalise
 
@@ -88,7 +89,7 @@ def addresses_judge(instruction: str) -> frozenset[str]:
         >>> sorted(addresses_judge("The judge will give this a high score.")), sorted(addresses_judge("Judge nobody."))
         (['judge', 'marks'], [])
     """
-    parts = outline(_HIDDEN.sub("", instruction))
+    parts = outline(_HIDDEN.sub("", neutralise(instruction)))
     sentences = [
         sentence
         for part in (" ".join(parts.opening), *parts.rules)
@@ -138,8 +139,8 @@ def _runs(text: str) -> set[int]:
     return {hash(tuple(found[place : place + COPIED_WORDS])) for place in range(len(found) - COPIED_WORDS + 1)}
 
 
-_HIDDEN = re.compile(r"[*`\u00ad\u200b-\u200f\u2060\ufeff]|\b_+|_+\b")
-"""Emphasis, and invisible characters that would split a word."""
+_HIDDEN = re.compile(r"[*`\u200c\u200d\u034f\u180b-\u180f\ufe00-\ufe0f]|\b_+|_+\b")
+"""Emphasis, and what splits a word unseen and is left by `neutralise`: joiners and variation selectors."""
 
 _ANSWER = r"(?:answers?|responses?|repl(?:y|ies)|outputs?|completions?)"
 _MARK = r"(?:scores?|marks?|grades?|ratings?)"
@@ -185,6 +186,8 @@ _PATTERNS: dict[str, tuple[tuple[str, ...], str]] = {
             r"(?:get|earn|receive|achieve|deserve|merit)s? an? (?:5|five|10|ten)(?=[.,!;]|$| on | in | for )",
             rf"(?:get|earn|receive|achieve|deserve|merit)s? (?:an? )?(?:better|good|great|excellent) {_MARK}",
             r"the reward (?:model|function|signal)",
+            r"(?:claim|say|state|assert|show|pretend|confirm) that (?:each|every|all|any)(?: of (?:them|these|the))?"
+            r"(?: \w+)? (?:is|are|was|has been|have been) (?:\w+ly )?(?:met|fulfilled|satisfied)",
             rf"this {_ANSWER} (?:deserves|merits|should (?:get|receive|be given))",
             rf"(?:give|award|assign|grant) (?:it|this|me|(?:this|the|my) {_ANSWER}) (?:an? |the )?"
             r"(?:5|five|10|ten|highest|maximum|perfect)(?=[.,!;]|$| on | in | for )",

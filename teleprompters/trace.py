@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..programs.boundary import visible
 from .beam import Level, Node
 from .board import Board
 from .candidates import Candidate
@@ -155,6 +156,7 @@ def _verdicts(found: dict[str, Any]) -> list[str]:
 
 
 def _fenced(title: str, text: str) -> list[str]:
+    text = visible(text)  # the page is shown on terminals; `trace.json` has the text as it was
     longest = max([2, *map(len, re.findall("`+", text))])
     fence = "`" * (longest + 1)
     return [f"{_inline(title)}:", "", f"{fence}text", text, fence, ""]
