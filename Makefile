@@ -100,6 +100,14 @@ test-slow: setup  ## run the tests that take minutes
 test-embeddings: embeddings-env  ## run the tests that load a real sentence-transformers model
 	$(EMBEDDINGS_BIN)/python -m pytest -m embeddings --timeout 300 $(ARGS)
 
+.PHONY: audit
+audit: setup  ## ask whether a pinned dependency has a known vulnerability; skipped without a network
+	$(BIN)/python .ci/audit.py $(UV)
+
+.PHONY: bench-attacks
+bench-attacks: setup  ## what each attack on the judge gains, with the simulated judge
+	$(BIN)/python benchmarks/attacks.py
+
 .PHONY: bench-import
 bench-import: setup  ## compare the import time of drpo with dspy's
 	$(BIN)/python benchmarks/import_time.py

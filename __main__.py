@@ -1,6 +1,6 @@
 """The command line: reads arguments, calls one function of `commands.py`, prints.
 
-Exit code 0 on success, 2 on a user's mistake (one line, no traceback), 1 on a failure.
+Exit code 0 on success, 2 on a user's mistake (one line, no traceback), 1 on a failure, 130 after Ctrl-C in a run.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import sys
+import threading
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -51,6 +53,8 @@ Set = Annotated[
         help="Override a key of the config, dotted: --set lms.task.temperature=0.7. Repeatable.",
     ),
 ]
+Out = Annotated[Path | None, typer.Option(help="Also save the compiled program here (.json).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON instead of the summary.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
 
 
@@ -67,41 +71,105 @@ def compile_command(
             help="The run directory; one that holds an interrupted run is resumed. Default: runs/<config>-<time>."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Also save the compiled program here (.json).")] = None,
+    out: Out = None,
     set_: Set = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print result.json instead of the summary.")] = False,
+    as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Optimize a responder's instruction and demonstrations for your prompts, and save it as a program.
 
-    The result is checked on held-out prompts; without a significant gain the program stays as it was.
+    The result is checked on held-out prompts; without a significant gain the program stays as it was. Ctrl-C lets the
+    calls under way end and stops; a second Ctrl-C stops at once; `drpo resume` goes on.
 
     Without CONFIG simulated models play all roles: no key, no network, some seconds.
 
     Example: drpo compile openai --data prompts.jsonl --log-dir runs/first
     """
-    from drpo.commands import compile_program
     from drpo.configs.settings import load_settings
-    from drpo.reports.summary import SIMULATED_BANNER, print_summary
 
     _check_out(out)
     overrides = list(set_ or [])
     if data is not None:
         overrides.append(f"data.prompts={data}")
     settings = load_settings(config, overrides)
+    folder = log_dir or Path("runs") / f"{Path(config).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    _compile(settings, folder, out=out, as_json=as_json, quiet=quiet)
+
+
+@app.command()
+def resume(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The run directory.")],
+    out: Out = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change what the outcome does not depend on: max_lm_calls, max_tokens, max_cost, num_threads, "
+            "lms.<role>.api_base. Repeatable.",
+        ),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Follow the endpoints and servers that somebody else's DIR names.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a run that was interrupted or killed, or that a cap or an outage ended.
+
+    Calls that are on record are not made again; keys come from the environment, as before. A run that is finished is
+    shown again.
+
+    Example: drpo resume runs/first --set max_lm_calls=2000
+    """
+    from drpo.resuming import CAPS, finished_run, resumed_settings
+
+    _check_out(out)
+    settings = resumed_settings(directory, list(set_ or []), trust=trust)
+    finished = finished_run(directory)
+    if finished is None or (
+        finished[0].get("stopped") and any(text.partition("=")[0].strip() in CAPS for text in set_ or [])
+    ):
+        _compile(settings, directory, out=out, as_json=as_json, quiet=quiet)
+        return
+    result, seed_instructions = finished
+    more = f"; {result['stopped']}: raise it by --set to go on" if result.get("stopped") else ""
+    _say(quiet)(f"{directory}: this run is finished, nothing is asked{more}")
+    if out is not None:
+        out.write_bytes((directory / "program.json").read_bytes())
+    _show(result, seed_instructions, directory, as_json=as_json)
+
+
+def _compile(settings: Any, folder: Path, *, out: Path | None, as_json: bool, quiet: bool) -> None:
+    """Run a config in a run directory, and show what came of it."""
+    from drpo.commands import compile_program
+    from drpo.reports.summary import SIMULATED_BANNER
+
     if settings.is_simulated:
         _say(quiet)(SIMULATED_BANNER)
-    folder = log_dir or Path("runs") / f"{Path(config).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
         compiled = compile_program(settings, log_dir=folder, display_progress=not quiet, say=_say(quiet))
     except KeyboardInterrupt:
-        raise typer.Exit(_say_error(f"interrupted; go on with --log-dir {folder}", 1)) from None
+        started = (folder / "config.json").exists()
+        code = _say_error(
+            f"interrupted; go on with: drpo resume {shlex.quote(str(folder))}" if started else "interrupted", 130
+        )
+        if any(not thread.daemon and thread is not threading.main_thread() for thread in threading.enumerate()):
+            sys.stderr.flush()
+            os._exit(code)  # calls that nobody waits for any longer; an ordinary exit would
+        raise typer.Exit(code) from None
     if out is not None:
         compiled.program.save(out)
+    _show(compiled.result, compiled.seed_instructions, folder, as_json=as_json)
+
+
+def _show(result: dict[str, Any], seed_instructions: dict[str, str], folder: Path, *, as_json: bool) -> None:
+    from drpo.reports.summary import print_summary
+
     if as_json:
-        print(json.dumps(compiled.result, ensure_ascii=False, indent=2))
+        print(json.dumps(result, ensure_ascii=False, indent=2))
     else:
-        print_summary(compiled.result, seed_instructions=compiled.seed_instructions, log_dir=folder, console=Console())
+        print_summary(result, seed_instructions=seed_instructions, log_dir=folder, console=Console())
 
 
 @app.command()
@@ -258,7 +326,9 @@ def _fail(error: Exception) -> int:
         return _say_error(f"the model cannot be used: {error}; check lms.<role>.model and api_base", 2)
     if isinstance(error, LMError):
         return _say_error(
-            f"a model cannot be reached: {error}; run the same command with the same --log-dir to go on", 1
+            f"a model cannot be reached: {error}; go on by `drpo resume DIR`, or by the same command with "
+            "the same --log-dir",
+            1,
         )
     raise error
 

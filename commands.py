@@ -20,6 +20,7 @@ from drpo.metrics.reward import DynamicReward
 from drpo.programs.loading import load
 from drpo.programs.prose import output_field
 from drpo.programs.responder import Responder
+from drpo.resuming import signed
 from drpo.serving.engine import build_lm
 from drpo.serving.settings import LMSettings
 from drpo.serving.simulated.world import World
@@ -82,7 +83,7 @@ def compile_program(settings: RunSettings, *, log_dir: Path, display_progress: b
             **{name: getattr(settings, name) for name in ARGUMENTS},
             log_dir=log_dir,
             display_progress=display_progress,
-            run_config=settings.as_dict(),
+            run_config=signed(settings),
         )
         compiled = optimizer.compile(student, trainset=trainset, valset=valset or None)
     return Compiled(compiled, compiled.drpo_result, dict(candidate_of(student)))

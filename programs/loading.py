@@ -11,18 +11,12 @@ import dspy
 
 from ..errors import ConfigError, ProgramFileError, ProgramStructureError
 from .encoders import Encoder
+from .lm_state import LM_ENTRIES
 from .replacing import copied, replace_predictors
 from .responder import ABOUT, Responder
 from .retrieval import RetrievingPredict, retrieving
 
 logger = logging.getLogger(__name__)
-
-_LM_ENTRIES = frozenset(
-    {"_dspy_lm_class", "model", "model_type", "engine", "cache", "num_retries", "temperature", "max_tokens", "top_p",
-     "stop", "seed", "frequency_penalty", "presence_penalty", "reasoning_effort", "finetuning_model",
-     "use_developer_role"}
-)  # fmt: skip
-"""What is taken over of a saved LM: which model and how it samples. Endpoints come from the user, never from a file."""
 
 
 def load(path: Path | str, *, student: dspy.Module | None = None, encoder: Encoder | str | None = None) -> dspy.Module:
@@ -120,8 +114,8 @@ def _check(state: Any, predictor: Any, name: str) -> None:
     if saved != own:
         raise ProgramStructureError(f"the predictor {name!r} was saved with {saved} fields, and has {own} here")
     if isinstance(state.get("lm"), dict):
-        foreign = sorted(set(state["lm"]) - _LM_ENTRIES - {"launch_kwargs", "train_kwargs"})
-        state["lm"] = {key: value for key, value in state["lm"].items() if key in _LM_ENTRIES}
+        foreign = sorted(set(state["lm"]) - LM_ENTRIES - {"launch_kwargs", "train_kwargs"})
+        state["lm"] = {key: value for key, value in state["lm"].items() if key in LM_ENTRIES}
         if foreign:
             logger.warning("The LM of the predictor %r is loaded without %s: give it an LM of your own.", name, foreign)
 

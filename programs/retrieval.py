@@ -13,6 +13,7 @@ import dspy
 from ..errors import ConfigError, ProgramFileError, ProgramStructureError
 from .demo_index import Demo, DemoIndex, clean_demos
 from .encoders import Encoder, as_encoder, encoder_from_spec
+from .lm_state import public
 
 FORMAT = 1
 """Version of the record `retrieval` in a saved predictor's state."""
@@ -108,7 +109,7 @@ class RetrievingPredict(dspy.Predict):  # type: ignore[misc]  # DSPy has no type
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """Return `dspy.Predict`'s state with the record `retrieval`, and static demonstrations for plain loaders."""
-        state: dict[str, Any] = super().dump_state(json_mode=json_mode)
+        state: dict[str, Any] = public(super().dump_state(json_mode=json_mode))
         state["demos"] = state["demos"] or self._static()
         state["retrieval"] = {
             "format": FORMAT,

@@ -1,12 +1,14 @@
 """Names of calls: what tells the calls of a run apart, alike in every run of one configuration.
 
 A record of calls finds a call again by its name, whatever order threads finish in; a simulated model draws its luck
-from it. It is made of the task that asks (`call_scope`), the request itself, and how often the task asked it before.
+from it. It is made of the task that asks (`call_scope`), the request itself, and how often the task was answered it
+before: a call that failed keeps its name for the next try, so what is on record does not depend on when a server fails.
 """
 
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import threading
 from collections import Counter
@@ -17,14 +19,18 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+CALL_HEADER = "X-DRPO-Call"
+"""What tells a simulated model behind an endpoint which call of a run it answers; no other one is sent it."""
+
 
 class _Scope:
-    """One task, and the requests it has made."""
+    """One task, and the requests that it has made: how many of each, and the numbers of those that failed."""
 
     def __init__(self, label: str, task: str = "") -> None:
         self.label = label
         self.task = task
-        self.seen: Counter[str] = Counter()
+        self.asked: Counter[str] = Counter()
+        self.free: dict[str, list[int]] = {}
         self.lock = threading.Lock()
 
 
@@ -58,8 +64,9 @@ def _held(variable: ContextVar[T], value: T) -> Iterator[None]:
         variable.reset(token)
 
 
-def call_key(role: str, request: dict[str, Any]) -> str:
-    """Return the name of the call that is about to be made; each asking counts.
+@contextmanager
+def asking(role: str, request: dict[str, Any]) -> Iterator[str]:
+    """Give the name of the call that is about to be made; each asking counts, unless it fails.
 
     Args:
         role: The role that asks.
@@ -69,8 +76,17 @@ def call_key(role: str, request: dict[str, Any]) -> str:
     body = json.dumps([scope.label, role, request], sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()
     with scope.lock:
-        scope.seen[digest] += 1
-        return f"{digest}-{scope.seen[digest]}"
+        if free := scope.free.get(digest):
+            number = heapq.heappop(free)
+        else:
+            scope.asked[digest] += 1
+            number = scope.asked[digest]
+    try:
+        yield f"{digest}-{number}"
+    except BaseException:
+        with scope.lock:
+            heapq.heappush(scope.free.setdefault(digest, []), number)
+        raise
 
 
 def current_task() -> str:

@@ -21,6 +21,8 @@ from dspy.clients.lm15_boundary import request_kwargs, response_value
 from dspy.lm15 import Request, Response, response_to_events
 
 from ..errors import ConfigError
+from .calls import CALL_HEADER, current_call, current_sample
+from .secrets import remember, scrub
 from .settings import SIMULATED, LMSettings
 
 if TYPE_CHECKING:
@@ -49,6 +51,14 @@ class LiteLLMEngine:
             self._options["extra_body"] = settings.extra_body
         if settings.api_key_env is not None:
             self._options["api_key"] = _environment_key(settings.api_key_env)
+        remember({**self._options, "api_base": settings.api_base})
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no text that is written down may hold: keys and headers."""
+        headers = self._options.get("extra_headers") or self._options.get("headers") or {}
+        keys = (value for name, value in self._options.items() if "key" in name or "token" in name or "secret" in name)
+        return tuple(value for value in (*keys, *dict(headers).values()) if isinstance(value, str))
 
     @cached_property
     def supports_response_schema(self) -> bool:
@@ -67,7 +77,7 @@ class LiteLLMEngine:
 
     def complete(self, request: Request) -> Response:
         """Send one request and return its reply; LiteLLM's errors become DSPy's."""
-        with litellm_errors(model=request.model), _waiting_as_told():
+        with _silent_about_keys(), litellm_errors(model=request.model), _waiting_as_told():
             raw = self._send(**self._arguments(request))
         return response_value(raw, "chat", request)
 
@@ -104,6 +114,10 @@ class LiteLLMEngine:
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         arguments: dict[str, Any] = request_kwargs(request, "chat")
+        if f"/{SIMULATED}" in self.settings.model and current_call():
+            # Samples of one prompt are drawn by the call's name, as in this process, and not by which comes first.
+            headers = self._options.get("extra_headers") or {}
+            arguments["extra_headers"] = {**headers, CALL_HEADER: f"{current_call()}|{current_sample()}"}
         if self.settings.model_type == "text":
             # The prose adapter sends a base model one message that is the whole prompt; LiteLLM passes it on as it is.
             prompt = "\n\n".join(message["content"] for message in arguments["messages"])
@@ -243,6 +257,16 @@ def _retry_policy(times: int) -> Any:
         RateLimitErrorRetries=times,
         InternalServerErrorRetries=times,
     )
+
+
+@contextmanager
+def _silent_about_keys() -> Iterator[None]:
+    """Hide the keys that an endpoint quotes in its refusals; an error goes to screens, files and prompts."""
+    try:
+        yield
+    except Exception as error:
+        scrub(error)
+        raise
 
 
 @contextmanager

@@ -1,15 +1,18 @@
 """The four roles of a run, and the one door through which all their calls go.
 
 Each role's LM is wrapped once (`metered`): its engine then asks the budget, answers from the record of an earlier,
-interrupted run if it can, counts the call, and writes it down before the reply is used. DSPy's cache stands before
-this door: a cached reply costs nothing and is not counted. With a record it is off (see `metered`).
+interrupted run if it can, counts the call, and writes it down before the reply is used. A call that failed is written
+down too, and asked again by a resumed run. DSPy's cache stands before this door: a cached reply costs nothing and is
+not counted. With a record it is off (see `metered`).
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
@@ -21,10 +24,11 @@ from dspy.clients.errors import wrap_error
 from dspy.lm15 import Request, Response, response_to_events
 from dspy.utils.exceptions import LMTimeoutError
 
-from ..errors import BudgetExceededError, ConfigError
-from .calls import call_key, under_way
+from ..errors import BudgetExceededError, ConfigError, RunDirectoryError
+from .calls import asking, under_way
 from .engine import InThread, LiteLLMEngine, build_lm
-from .patience import CallTimeout, within
+from .patience import CallAbandoned, CallTimeout, within
+from .secrets import without_secrets
 from .settings import LMSettings
 
 
@@ -80,13 +84,28 @@ class RecordedCall:
     """Its price in dollars; None if unknown."""
 
 
+@dataclass(frozen=True)
+class FailedCall:
+    """One try of a call that came back with an error."""
+
+    kind: str
+    """The class of the error."""
+    message: str
+    """What it said, without secrets."""
+    seconds: float
+    """How long it took."""
+
+
 class CallRecord(Protocol):
-    """Where finished calls are kept; `teleprompters.record` has the durable one."""
+    """Where calls are kept, or a `RunDirectoryError` is raised; `teleprompters.record` has the durable one."""
 
     def find(self, key: str) -> RecordedCall | None:
-        """Return the call of this key, or None if it was never finished."""
+        """Return the call of this key, or None if it was never answered."""
 
-    def add(self, key: str, *, role: Role, request: dict[str, Any], call: RecordedCall) -> None:
+    def failures(self, key: str) -> list[FailedCall]:
+        """Return the tries of this key that failed in earlier runs; once, so that they are counted once."""
+
+    def add(self, key: str, *, role: Role, request: dict[str, Any], call: RecordedCall | FailedCall) -> None:
         """Keep a call; returns only when it is safe."""
 
 
@@ -108,6 +127,12 @@ class Meter:
     """Why no further call is allowed; None while calls are allowed."""
     failures: dict[Role, Exception] = field(default_factory=dict)
     """The last error of each role that had one."""
+    kinds: dict[Role, Counter[str]] = field(default_factory=lambda: {role: Counter() for role in Role})
+    """How often each kind of error occurred, by role."""
+    halted: BaseException | None = None
+    """Why the run ends at once, with nothing more sent: it was interrupted, or its record cannot be written."""
+    abandoned: Future[None] = field(default_factory=Future, repr=False)
+    """Done once not even the calls under way are waited for."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def admit(self, role: Role) -> None:
@@ -115,19 +140,37 @@ class Meter:
 
         Raises:
             BudgetExceededError: If a cap is reached; nothing is counted then.
+            KeyboardInterrupt, RunDirectoryError: If the run is halted.
         """
+        self.go_on()
         with self._lock:
             self.stopped = self.stopped or self._reached()
             if self.stopped:
                 raise BudgetExceededError(self.stopped)
             self._change(role, calls=1)
 
-    def fail(self, role: Role, seconds: float, error: BaseException) -> None:
+    def go_on(self) -> None:
+        """Raise if the run is halted.
+
+        Raises:
+            KeyboardInterrupt, RunDirectoryError: Why it is.
+        """
+        if self.halted is not None:
+            raise type(self.halted)(*self.halted.args)
+
+    def fail(self, role: Role, failed: FailedCall, error: BaseException) -> None:
         """Count a call that came back with an error."""
         with self._lock:
-            self._change(role, errors=1, seconds=seconds)
+            self._change(role, errors=1, seconds=failed.seconds)
             if isinstance(error, Exception):
+                self.kinds[role][failed.kind] += 1
                 self.failures[role] = error
+
+    def recall(self, role: Role, failed: FailedCall) -> None:
+        """Count a try that failed in an earlier run."""
+        with self._lock:
+            self._change(role, calls=1, errors=1, seconds=failed.seconds)
+            self.kinds[role][failed.kind] += 1
 
     def check(self) -> None:
         """Raise if every request of a role failed: a program or a metric may have hidden that from its caller.
@@ -179,6 +222,9 @@ class Meter:
         return None
 
 
+_LONGEST_MESSAGE = 500  # characters of an error that the record keeps
+
+
 class MeteredEngine:
     """The door: budget, record, count, and then the real engine."""
 
@@ -201,39 +247,65 @@ class MeteredEngine:
     def complete(self, request: Request) -> Response:
         """Return the recorded reply of this request, or send it, count it and record it."""
         data = request_to_dict(request)
-        key = call_key(self._role, data)
-        known = self._record.find(key) if self._record is not None else None
-        if known is not None:
-            self._meter.finish(self._role, known, replayed=True)
-            return known.response
-        with under_way(key):
-            call = self._send(request)
-        if self._record is not None:
-            self._record.add(key, role=self._role, request=data, call=call)
-        return call.response
+        with asking(self._role, data) as key:
+            known = self._recorded(key)
+            if known is not None:
+                return known.response
+            with under_way(key):
+                return self._send(key, request, data).response
 
     def stream(self, request: Request) -> Iterator[Any]:
         """Yield the reply as one stream."""
         yield from response_to_events(self.complete(request))
 
-    def _send(self, request: Request) -> RecordedCall:
+    def _recorded(self, key: str) -> RecordedCall | None:
+        if self._record is None:
+            return None
+        for failed in self._record.failures(key):
+            self._meter.recall(self._role, failed)
+        known = self._record.find(key)
+        if known is not None:
+            self._meter.finish(self._role, known, replayed=True)
+        return known
+
+    def _send(self, key: str, request: Request, data: dict[str, Any]) -> RecordedCall:
         self._meter.admit(self._role)
         begin = time.perf_counter()
         try:
             response = self._reply(request)
         except BaseException as error:
-            self._meter.fail(self._role, time.perf_counter() - begin, error)
+            failed = self._failed(error, time.perf_counter() - begin)
+            self._meter.fail(self._role, failed, error)
+            if isinstance(error, Exception):  # else the run ends, and nobody knows what became of the call
+                self._keep(key, data, failed)
             raise
         call = RecordedCall(response=response, seconds=time.perf_counter() - begin, cost=self._price(response))
         self._meter.finish(self._role, call)
+        self._keep(key, data, call)
         return call
+
+    def _keep(self, key: str, data: dict[str, Any], call: RecordedCall | FailedCall) -> None:
+        if self._record is None:
+            return
+        try:
+            self._record.add(key, role=self._role, request=data, call=call)
+        except RunDirectoryError as error:
+            # A program or DSPy would make something else of it; what is paid for and not kept must end the run.
+            self._meter.halted = self._meter.halted or error
+            raise
+
+    def _failed(self, error: BaseException, seconds: float) -> FailedCall:
+        secrets = getattr(self._inner, "secrets", ())
+        return FailedCall(type(error).__name__, without_secrets(str(error), secrets)[:_LONGEST_MESSAGE], seconds)
 
     def _reply(self, request: Request) -> Response:
         if self._timeout is None:
             response: Response = self._inner.complete(request)
             return response
         try:
-            return within(self._timeout, self._inner.complete, request)
+            return within(self._timeout, self._inner.complete, request, unless=self._meter.abandoned)
+        except CallAbandoned:
+            raise KeyboardInterrupt from None
         except CallTimeout:
             # `programs/outages.py` tells it by its code from a time-out that the endpoint reports.
             raise LMTimeoutError(
@@ -253,6 +325,7 @@ class _ThroughLM:
 
     def __init__(self, lm: dspy.BaseLM) -> None:
         self._lm = lm
+        self.secrets = tuple(str(value) for name, value in lm.kwargs.items() if name.startswith(("api_key", "aws_")))
         for name in ("supports_function_calling", "supports_reasoning", "supports_response_schema", "supported_params"):
             setattr(self, name, getattr(lm, name))
 

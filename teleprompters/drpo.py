@@ -34,6 +34,7 @@ from ..programs.rewriter import InstructionRewriter
 from .candidates import base_of, candidate_of
 from .default_mode import Choices, OnNoGain, default_mode
 from .evaluation import Evaluator, Metric
+from .interrupts import interruptible
 from .minibatch_proposals import Credit
 from .paper_mode import PAPER_DEMO_ITERS, paper_mode
 from .pool import TaskPool
@@ -193,6 +194,9 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
         Raises:
             ConfigError: If something is wrong; nothing has been paid for then.
             LMError: If an LM cannot be reached. The run can be resumed through its `log_dir`.
+            RunDirectoryError: If `log_dir` is in use, damaged, of another run, or cannot be written.
+            KeyboardInterrupt: After Ctrl-C: the first lets the calls under way end, the second does not. The run can be
+                resumed likewise.
             ProgramFailureError: If the program failed `max_errors` times.
             JudgeError: If most judgements cannot be read.
         """
@@ -210,6 +214,9 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
                 )  # fmt: skip
                 directory = stack.enter_context(RunDirectory(self.log_dir, config=config))
             lms = lms.metered(directory.calls if directory else None, timeout=self.call_timeout)
+            progress = Progress(self.display_progress)
+            stack.enter_context(interruptible(lms.meter, shown=progress.shown))
+            stack.callback(progress.halted, lms.meter)
             pool = stack.enter_context(TaskPool(self.num_threads or dspy.settings.num_threads, meter=lms.meter))
             stack.enter_context(dspy.context(lm=lms.task, trace=[]))
             max_errors = self.max_errors or dspy.settings.max_errors
@@ -220,7 +227,7 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
                     pool, lm=lms.prompt, rewriter=InstructionRewriter(rules=self.rules),
                     temperature=search.temperature, proposer=self.proposer,
                 ),
-                progress=Progress(self.display_progress), seed=seed,
+                progress=progress, seed=seed,
             )  # fmt: skip
             if isinstance(search, PaperSettings):
                 outcome = paper_mode(run, search, demo_iters=self._paper_demo_iters())

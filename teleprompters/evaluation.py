@@ -27,6 +27,7 @@ from ..metrics.judgement import Feedback, Score, from_unit
 from ..metrics.reward import DynamicReward, answer_of, query_of
 from ..programs.boundary import enclose, neutralise
 from ..programs.outages import is_timeout, outage_in
+from ..serving.secrets import scrub, without_secrets
 
 LOWEST, EASY = 1.0, 4.5
 """Reward of a failed program, and the one above which a query is too easy to learn from (algorithm, section 2.2)."""
@@ -115,7 +116,7 @@ class Evaluator:
             _raise_outage(error)
             if isinstance(error, (ConfigError, BudgetExceededError)):
                 raise
-            judged = Judged(query, answer, None, None, error=f"{type(error).__name__}: {error}")
+            judged = Judged(query, answer, None, None, error=_said(error))
             if not isinstance(error, (DRPOError, LMError)) and not is_timeout(error):
                 self._count_error(error)  # a metric of the user's that is broken
         self._count_judgement(judged)
@@ -157,7 +158,7 @@ class Evaluator:
         _raise_outage(error)
         if isinstance(error, BudgetExceededError):
             raise error
-        said = f"{type(error).__name__}: {error}"
+        said = _said(error)
         if is_timeout(error):
             return Judged(query, "", None, None, error=said)
         self._count_error(error)
@@ -165,6 +166,7 @@ class Evaluator:
         return Judged(query, "", LOWEST, Feedback(text, 0.0, {}), error=said)
 
     def _count_error(self, error: Exception) -> None:
+        scrub(error)  # it may end the run, and then stands on the screen
         with self._lock:
             self.program_errors += 1
             self._last_error = error
@@ -202,9 +204,14 @@ def _steps(program: dspy.Module, trace: Sequence[Any]) -> tuple[Step, ...]:
     )
 
 
+def _said(error: Exception) -> str:
+    return without_secrets(f"{type(error).__name__}: {error}")
+
+
 def _raise_outage(error: Exception) -> None:
     outage = outage_in(error)
     if outage is not None:
+        scrub(outage)
         raise outage from None  # it may stand in the chain of `error` already
 
 

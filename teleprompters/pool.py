@@ -32,6 +32,7 @@ class Task(Generic[R]):
         try:
             return self._future.result()
         except CancelledError:  # by a failure of a task that it was gathered with
+            self._meter.go_on()
             if self._meter.stopped is not None:
                 raise BudgetExceededError(self._meter.stopped) from None
             raise
@@ -42,7 +43,8 @@ class TaskPool:
 
     Args:
         num_threads: How many tasks run at once, at least 1. With 1 they run in the calling thread.
-        meter: The run's counter; once it has refused a call, every task that is not finished ends so.
+        meter: The run's counter; once it has refused a call, every task that is not finished ends so, and once the run
+            is halted, every task.
     """
 
     def __init__(self, num_threads: int, *, meter: Meter) -> None:
@@ -58,8 +60,10 @@ class TaskPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and not isinstance(error, Exception):  # calls under way may end, no further one begins
+            self._meter.halted = self._meter.halted or KeyboardInterrupt()
         if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor.shutdown(wait=not self._meter.abandoned.done(), cancel_futures=True)
 
     def start(self, label: str, function: Callable[[T], R], item: T) -> Task[R]:
         """Begin `function(item)` as soon as a thread is free; with one thread, now.
@@ -143,9 +147,11 @@ class TaskPool:
             try:
                 result = function(item)
             except Exception as error:
+                self._meter.go_on()
                 if self._meter.stopped is not None and not isinstance(error, BudgetExceededError):
                     raise BudgetExceededError(self._meter.stopped) from error
                 raise
+            self._meter.go_on()
             if self._meter.stopped is not None:
                 raise BudgetExceededError(self._meter.stopped)
             return result

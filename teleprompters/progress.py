@@ -22,13 +22,20 @@ class Progress:
     """
 
     def __init__(self, shown: bool | None) -> None:
-        self._shown = sys.stderr.isatty() if shown is None else shown
+        self.shown = sys.stderr.isatty() if shown is None else shown
+        """Whether they are printed."""
 
     def say(self, text: str) -> None:
         """Tell one step."""
         logger.info(text)
-        if self._shown:
+        if self.shown:
             print(text, file=sys.stderr, flush=True)
+
+    def halted(self, meter: Meter) -> None:
+        """Write into the log why a run ended at once, if it did."""
+        if meter.halted is not None:
+            why = str(meter.halted) or "interrupted"
+            logger.warning(f"halted after {meter.totals('calls')} calls: {why}")
 
     def round(self, finished: Round[Candidate], board: Board[Candidate], meter: Meter) -> None:
         """Tell that a level of the default search is finished."""

@@ -1,7 +1,8 @@
-"""The record of calls: every finished LM call of a run, one JSON line each, written before its reply is used.
+"""The record of calls: every LM call of a run, one JSON line each, written before its reply is used.
 
 The search is a function of the replies. So a run that was killed is resumed by running it again over its record:
 replies that stand there are taken from it, in whatever order they are asked for, and only the others are paid for.
+Calls that failed stand there too, with `error` in place of `response`: they are asked again, but still counted.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import orjson
 from dspy._vendor.lm15.serde import response_from_dict, response_to_dict
 
 from ..errors import RunDirectoryError
-from ..serving.roles import RecordedCall, Role
+from ..serving.roles import FailedCall, RecordedCall, Role
 
-FORMAT = 1
-"""Version of the lines."""
+FORMAT, FORMAT_OF_ERRORS = 1, 2
+"""Version of the lines with a reply, which every version of drpo reads, and of those with an error."""
 
 
 class CallLog:
@@ -32,9 +35,21 @@ class CallLog:
     """
 
     def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
-        self._calls = _read(path)
-        self._file = path.open("ab")
+        self._path = path
+        self._lock, self._sync_lock = threading.Lock(), threading.Lock()
+        self._calls: dict[str, RecordedCall] = {}
+        self._failures: dict[str, list[FailedCall]] = {}
+        self._tries: Counter[str] = Counter()
+        try:  # no link is followed: a run directory from somebody else must not lead elsewhere
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._file = os.open(path, flags, 0o644)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            self._size = self._synced = self._read()
+        except BaseException:
+            self.close()
+            raise
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -43,49 +58,110 @@ class CallLog:
         """Return the call of this key, or None."""
         return self._calls.get(key)
 
-    def add(self, key: str, *, role: Role, request: dict[str, Any], call: RecordedCall) -> None:
-        """Append a call; it is on the disk when this returns."""
-        line = {
-            "format": FORMAT,
-            "key": key,
-            "role": role.value,
-            "request": request,
-            "response": response_to_dict(call.response),
-            "seconds": round(call.seconds, 6),
-            "cost": call.cost,
-        }
-        data = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
+    def failures(self, key: str) -> list[FailedCall]:
+        """Return the tries of this key that failed before the file was opened; the second time there are none."""
+        return self._failures.pop(key, [])
+
+    def add(self, key: str, *, role: Role, request: dict[str, Any], call: RecordedCall | FailedCall) -> None:
+        """Append a call; it is on the disk when this returns.
+
+        Raises:
+            RunDirectoryError: If it cannot be written; the file ends with its last whole line then.
+        """
+        replied = isinstance(call, RecordedCall)
+        line: dict[str, Any] = {"format": FORMAT if replied else FORMAT_OF_ERRORS, "key": key, "role": role.value}
         with self._lock:
-            self._calls[key] = call
-            self._file.write(data)
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            self._tries[key] += 1
+            line["attempt"] = self._tries[key]
+        line["request"] = request
+        if isinstance(call, RecordedCall):
+            line |= {"response": response_to_dict(call.response), "cost": call.cost}
+        else:
+            line |= {"error": {"kind": call.kind, "message": call.message}}
+        line["seconds"] = round(call.seconds, 6)
+        data = _encoded(line)
+        try:
+            with self._lock:
+                end = self._append(data)
+                if isinstance(call, RecordedCall):
+                    self._calls[key] = call
+            with self._sync_lock:  # one sync is enough for all lines that were written before it
+                if self._synced < end:
+                    written = self._size
+                    os.fsync(self._file)
+                    self._synced = written
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        os.close(self._file)
 
-
-def _read(path: Path) -> dict[str, RecordedCall]:
-    if not path.exists():
-        return {}
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        os.truncate(path, len(whole))
-    calls: dict[str, RecordedCall] = {}
-    for number, line in enumerate(whole.splitlines(), start=1):
+    def _append(self, data: bytes) -> int:
+        left = memoryview(data)
         try:
-            item = json.loads(line)
-            if item["format"] != FORMAT:
+            while left:
+                left = left[os.write(self._file, left) :]
+        except OSError:  # half a line would be damage in the middle once another one follows
+            os.ftruncate(self._file, self._size)
+            raise
+        self._size += len(data)
+        return self._size
+
+    def _unwritable(self, error: OSError) -> RunDirectoryError:
+        return RunDirectoryError(
+            f"{self._path}: cannot be written ({error.strerror}); free some room or restore access, then go on with "
+            "the same run directory"
+        )
+
+    def _read(self) -> int:
+        """Read the file, cut off its torn end, and return its length."""
+        size = 0
+        try:
+            with os.fdopen(os.dup(self._file), "rb") as file:
+                for number, line in enumerate(file, start=1):
+                    if not line.endswith(b"\n"):
+                        os.ftruncate(self._file, size)
+                        break
+                    self._take(line, number)
+                    size += len(line)
+        except OSError as error:
+            raise RunDirectoryError(f"{self._path}: cannot be read ({error.strerror})") from error
+        return size
+
+    def _take(self, line: bytes, number: int) -> None:
+        try:
+            item = _decoded(line)
+            if item["format"] not in (FORMAT, FORMAT_OF_ERRORS):
                 raise RunDirectoryError(
-                    f"{path}, line {number}: format {item['format']!r}, this version of drpo reads {FORMAT}"
+                    f"{self._path}, line {number}: format {item['format']!r}, this version of drpo reads "
+                    f"{FORMAT} and {FORMAT_OF_ERRORS}; use the version that wrote it"
                 )
-            calls[item["key"]] = RecordedCall(response_from_dict(item["response"]), item["seconds"], item["cost"])
+            key, seconds = str(item["key"]), float(item["seconds"])
+            if "error" in item:
+                failed = FailedCall(item["error"]["kind"], item["error"]["message"], seconds)
+                self._failures.setdefault(key, []).append(failed)
+            else:
+                self._calls[key] = RecordedCall(response_from_dict(item["response"]), seconds, item["cost"])
+            self._tries[key] += 1
         except RunDirectoryError:
             raise
         except Exception as error:
             raise RunDirectoryError(
-                f"{path}, line {number}: is damaged ({error}); restore the file, or delete the line to ask again"
+                f"{self._path}, line {number}: is damaged ({error}); restore the file, or delete the line to ask again"
             ) from error
-    return calls
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(line) + b"\n"
+    except TypeError:  # half of a surrogate pair, which a model can write
+        text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def _decoded(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except ValueError:
+        return json.loads(line.decode("utf-8", "surrogatepass"))

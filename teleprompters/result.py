@@ -22,6 +22,11 @@ FEWEST_PAIRS = 8
 """Without so many held-out queries judged twice nothing is called improved: no interval of fewer can be trusted."""
 
 
+BILL = ("lm_calls", "lm_errors", "lm_error_kinds", "seconds")
+"""The keys that `bill.json` holds: they depend on the luck of the line and on the clock. All others follow from the
+replies alone, so that they are equal however often a run was interrupted."""
+
+
 class Decision(StrEnum):
     """What the held-out comparison says of the compiled program."""
 
@@ -68,7 +73,7 @@ def result_data(
     seed: int,
     details: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return what `result.json` says.
+    """Return what `result.json` and `bill.json` say together.
 
     Without a held-out comparison `decision`, `seed_reward`, `reward`, `gain` and `gain_ci` are null: the search's own
     value comes from other queries at each level and is no evidence of a gain (algorithm, section 8).
@@ -87,10 +92,11 @@ def result_data(
         "num_val": num_val,
         "lm_calls": _by_role(meter, "calls"),
         "lm_errors": _by_role(meter, "errors"),
+        "lm_error_kinds": {role.value: dict(sorted(meter.kinds[role].items())) for role in Role},
         "truncated": _by_role(meter, "truncated"),
         "tokens": _by_role(meter, "tokens"),
         "seconds": {role: round(seconds, 3) for role, seconds in _by_role(meter, "seconds").items()},
-        "cost": _by_role(meter, "cost"),
+        "cost": {role: _exact(cost) for role, cost in _by_role(meter, "cost").items()},
         "missing_judgements": missing_judgements,
         "program_errors": program_errors,
         "unusable_proposals": unusable_proposals,
@@ -103,6 +109,11 @@ def result_data(
         **details,
         "versions": versions(),
     }
+
+
+def _exact(cost: float | None) -> float | None:
+    """Return a sum of prices without the last digits, which depend on the order in which they were added."""
+    return None if cost is None else round(cost, 12)
 
 
 def versions() -> dict[str, str]:

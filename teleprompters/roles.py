@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +13,9 @@ import dspy
 from ..errors import ConfigError
 from ..metrics.reward import DynamicReward, default_judge
 from ..programs.replacing import copied
+from ..serving.engine import LiteLLMEngine
 from ..serving.roles import CallRecord, Meter, Role, as_lm, metered
+from ..serving.simulated import world_of
 from .evaluation import Metric
 
 _SECRET = re.compile(r"key|token$|secret|password|auth|header|base", re.IGNORECASE)
@@ -81,7 +85,12 @@ class RunLMs:
             role: {
                 "model": lm.model,
                 "model_type": lm.model_type,
-                **{key: value for key, value in lm.kwargs.items() if not _SECRET.search(key) or key.startswith("max_")},
+                **{
+                    key: digest(value) if isinstance(value, dict) else value  # bodies may hold keys under any name
+                    for key, value in lm.kwargs.items()
+                    if not _SECRET.search(key) or key.startswith("max_")
+                },
+                **_behind(lm),
             }
             for role, lm in self._named()
             if lm is not None
@@ -122,3 +131,20 @@ def resolve_lms(optimizer: Any, student: dspy.Module) -> RunLMs:
         raise ConfigError("prompt_lm=None and no judge or LM is configured: give prompt_lm=...")
     meter = Meter(max_lm_calls=optimizer.max_lm_calls, max_tokens=optimizer.max_tokens, max_cost=optimizer.max_cost)
     return RunLMs(task, judge, criteria, prompt, metric, meter)
+
+
+def digest(value: Any) -> str:
+    """Return a name of plain data that says nothing of what it holds."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _behind(lm: dspy.BaseLM) -> dict[str, str]:
+    """Return what else an LM's replies depend on; as a digest, since it may hold what is nobody's business."""
+    engine, world = getattr(lm, "engine", None), world_of(lm)
+    if world is not None:
+        return {"world": digest(repr(world))}
+    if not isinstance(engine, LiteLLMEngine):
+        return {}
+    fields = {"extra_body", "structured_output", "string_limit"}
+    told = engine.settings.model_dump(mode="json", include=fields, exclude_defaults=True)
+    return {"request": digest(told)} if told else {}

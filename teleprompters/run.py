@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import dspy
@@ -11,6 +12,7 @@ from dspy.utils.exceptions import LMError
 
 from ..errors import JudgeError
 from ..metrics.ledger import Entry, Source
+from ..programs.lm_state import save
 from ..programs.outages import is_timeout
 from ..serving.simulated import world_of
 from .candidates import Candidate, candidate_of, instruct
@@ -18,7 +20,7 @@ from .evaluation import Evaluator, Judged
 from .pool import TaskPool
 from .progress import Progress
 from .proposal import Writer
-from .result import Comparison, Decision, result_data
+from .result import BILL, Comparison, Decision, result_data
 from .roles import RunLMs
 from .run_directory import RunDirectory
 
@@ -123,7 +125,7 @@ class Run:
             self.directory.write_text("trace.md", markdown_of(data))
 
     def finish(self, outcome: Outcome) -> tuple[dspy.Module, dict[str, Any]]:
-        """Return the compiled program and what `result.json` says, both written down if there is a directory."""
+        """Return the compiled program and its figures, both written down if there is a directory."""
         result = result_data(
             optimizer=outcome.optimizer,
             candidate=candidate_of(outcome.program),
@@ -142,10 +144,12 @@ class Run:
             details=outcome.details,
         )
         if self.directory is not None:
-            self.directory.replace("program.json", outcome.program.save)
+            self.directory.replace("program.json", partial(save, outcome.program))
             if self.lms.reward is not None:
                 self.directory.replace("ledger.json", self.lms.reward.ledger.save)
-            self.directory.write_json("result.json", result)
+            self.directory.write_json("bill.json", {key: result[key] for key in BILL})
+            # The last file: a directory that has it is finished.
+            self.directory.write_json("result.json", {key: item for key, item in result.items() if key not in BILL})
         return outcome.program, result
 
     def described(self, candidate: Candidate, score: float | None) -> dict[str, Any]:

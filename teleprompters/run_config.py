@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -14,8 +12,8 @@ from ..metrics.ledger import Source
 from ..metrics.reward import query_of
 from .candidates import candidate_of
 from .result import versions
-from .roles import RunLMs
-from .run_directory import saved_state
+from .roles import RunLMs, digest
+from .run_directory import FORMAT, saved_state
 
 
 def run_config(
@@ -49,35 +47,33 @@ def run_config(
     if reward is not None:
         judged = {
             "criteria": [criterion.name for criterion in reward.library],
+            "definitions": digest([asdict(criterion) for criterion in reward.library]),
             "dynamic": reward.dynamic,
             "min_criteria": reward.min_criteria,
             "max_criteria": reward.max_criteria,
             # What an LM chose is an outcome: a ledger that an earlier compile filled does not make another run.
-            "ledger": _digest(
+            "ledger": digest(
                 [asdict(entry) for entry in reward.ledger if entry.source in (Source.USER, Source.OFFICIAL)]
             ),
         }
     return {
+        "format": FORMAT,
         "optimizer": optimizer,
         "lms": lms.described,
         "reward": judged,
         "student": {
             "class": type(base).__name__,
             "instructions": dict(candidate_of(base)),
-            "state": _digest(saved_state(base)),
+            "state": digest(saved_state(base)),
         },
         "data": {
             "num_train": len(trainset),
-            "train": _digest([query_of(example) for example in trainset]),
+            "train": digest([query_of(example) for example in trainset]),
             "num_val": len(valset),
-            "val": _digest([query_of(example) for example in valset]),
+            "val": digest([query_of(example) for example in valset]),
         },
         "seed": seed,
         "caps": caps,
         "settings": settings,
         "versions": versions(),
     }
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode("utf-8", "surrogatepass")).hexdigest()

@@ -23,6 +23,7 @@ os.environ.update(
     DSPY_CACHEDIR=_CACHE,
     LITELLM_LOCAL_MODEL_COST_MAP="True",  # else both libraries fetch a price list
     HF_HUB_OFFLINE="1",
+    XDG_CONFIG_HOME=_CACHE,  # where the key lies that run directories are signed with
     NO_COLOR="1",
     COLUMNS="200",  # messages of the command line are compared unwrapped
 )

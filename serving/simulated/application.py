@@ -22,6 +22,8 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from ..calls import CALL_HEADER
+from .drawing import digest
 from .embeddings import EMBEDDING_MODEL
 from .faults import Fate, FaultKind, FaultPlan, Faults, describe
 from .models import SimulatedReply, SimulatedRequest
@@ -85,6 +87,7 @@ class Application:
         self._requests: Counter[str] = Counter()
         self._outcomes: Counter[str] = Counter()
         self._samples: Counter[bytes] = Counter()
+        self._asked: Counter[str] = Counter()
         self.stopping = asyncio.Event()
 
     @property
@@ -95,6 +98,12 @@ class Application:
             outcomes = Counter(self._outcomes)
         names = ("replies", "wrong", "abandoned", "failed")
         return Counts(requests=requests, faults=self._plan.counts, **{name: outcomes[name] for name in names})
+
+    @property
+    def asked(self) -> dict[str, int]:
+        """How often each call of a run that names its calls was asked for; may be read from any thread."""
+        with self._lock:
+            return dict(self._asked)
 
     def routes(self) -> web.Application:
         """Return the endpoints as a new aiohttp application."""
@@ -127,8 +136,11 @@ class Application:
         served = self.names[-1:] if isinstance(call, EmbeddingCall) else self.names[:-1]
         if call.model not in served:
             return self._refuse(unknown_model(call.model, served))
+        name = request.headers.get(CALL_HEADER, "")
         with self._lock:
             self._requests[call.model] += 1
+            if name:
+                self._asked[name] += 1
         fate = self._plan.next(call.key)
         try:
             if await self._stopped_within(fate.latency):
@@ -137,7 +149,7 @@ class Application:
                 return web.json_response(_filtered_body(call))
             if fate.fault is not None:
                 return await self._fail(request, fate)
-            body = embedding_body(call) if isinstance(call, EmbeddingCall) else await self._complete(call)
+            body = embedding_body(call) if isinstance(call, EmbeddingCall) else await self._complete(call, name)
         except asyncio.CancelledError:  # the client left
             self._count("abandoned", fate)
             raise
@@ -148,15 +160,18 @@ class Application:
         self._count("replies", fate)
         return web.json_response(body)
 
-    async def _complete(self, call: Call) -> dict[str, Any]:
+    async def _complete(self, call: Call, name: str) -> dict[str, Any]:
         replies: list[SimulatedReply] = []
         identity = hashlib.blake2b(digest_size=12)
         for request in call.requests:
             key = hashlib.blake2b(repr(request).encode("utf-8", "backslashreplace"), digest_size=16).digest()
             for _ in range(call.n):
-                number = self._samples[key]
-                self._samples[key] += 1
-                identity.update(key + number.to_bytes(8, "big"))
+                if name:
+                    number = int(digest(f"{name}|{len(replies)}" if replies else name), 16)
+                else:
+                    number = self._samples[key]
+                    self._samples[key] += 1
+                identity.update(key + str(number).encode())
                 replies.append(self._models.reply(replace(request, sample=number)))
                 await asyncio.sleep(0)  # a long list of prompts must not keep the others waiting
         # The id comes from what was asked, so that the record of a run is the same when it is run again.

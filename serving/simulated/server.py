@@ -31,7 +31,8 @@ class SimulatedServer:
     """Serve simulated models over HTTP, from a thread of this process.
 
     Equal requests are numbered: the second one gets the second sample. A request that a fault strikes uses up no
-    number, so faults change when replies come and never what they say.
+    number, so faults change when replies come and never what they say. The calls of a run bring their names: each gets
+    the sample that it would get in the run's own process, however often and in whatever order they are asked.
 
     Args:
         models: The models.
@@ -79,6 +80,11 @@ class SimulatedServer:
     def counts(self) -> Counts:
         """What was received and answered since the server was made."""
         return self._application.counts
+
+    @property
+    def asked(self) -> dict[str, int]:
+        """How often each call of a run was asked for, by its name; calls from elsewhere have none."""
+        return self._application.asked
 
     def start(self) -> None:
         """Listen, and answer from a thread; returns when clients can connect.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,17 @@ FILES = {
     "program.json",
     "ledger.json",
     "result.json",
+    "bill.json",
 }
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    """Return what a run directory says of its run."""
+    return {
+        key: value
+        for name in ("result", "bill")
+        for key, value in json.loads((folder / f"{name}.json").read_text()).items()
+    }
 
 
 def test_compile_then_respond(desk: Any) -> None:
@@ -33,7 +44,7 @@ def test_compile_then_respond(desk: Any) -> None:
     assert "before" in done.stdout
     assert "level 1 of" in done.stderr
     assert {path.name for path in (desk.folder / "run").iterdir()} >= FILES
-    result = json.loads((desk.folder / "run/result.json").read_text())
+    result = figures(desk.folder / "run")
     assert sum(result["lm_calls"].values()) == len(desk.models.sent)
     assert result["instructions"]["respond"] == load(desk.folder / "out.json").respond.signature.instructions
 
@@ -62,7 +73,7 @@ def test_default_mode(desk: Any) -> None:
     config = desk.config(**LIGHT, call_timeout=60)
     done = desk.drpo("compile", config, "--data", "many.txt", "--log-dir", "run")
     assert done.returncode == 0, done.stderr
-    result = json.loads((desk.folder / "run/result.json").read_text())
+    result = figures(desk.folder / "run")
     assert result["optimizer"] == "drpo"
     assert 0 < result["num_val"] < 24
     assert result["num_train"] + result["num_val"] == 24
@@ -99,7 +110,7 @@ def test_json_and_quiet(desk: Any) -> None:
     """With --json and --quiet a script reads the result from the standard output, and nothing else is said."""
     done = desk.drpo("compile", desk.config(), "--log-dir", "run", "--json", "--quiet")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == json.loads((desk.folder / "run/result.json").read_text())
+    assert json.loads(done.stdout) == figures(desk.folder / "run")
     assert done.stderr == ""
 
 
@@ -247,7 +258,7 @@ def test_one_prompt_is_enough(desk: Any) -> None:
     (desk.folder / "one.txt").write_text("Only this?\n")
     done = desk.drpo("compile", desk.config(), "--data", "one.txt", "--log-dir", "run")
     assert done.returncode == 0, done.stderr
-    assert json.loads((desk.folder / "run/result.json").read_text())["lm_calls"]["task"] == 1
+    assert figures(desk.folder / "run")["lm_calls"]["task"] == 1
 
 
 def test_judge_that_never_grades_ends_the_run(make_desk: Callable[..., Any]) -> None:
@@ -265,7 +276,7 @@ def test_judge_that_never_grades_ends_the_run(make_desk: Callable[..., Any]) -> 
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["compile"], ["respond"], ["serve"], ["import-official"]],
+    [[], ["compile"], ["resume"], ["respond"], ["serve"], ["import-official"]],
     ids=lambda words: "-".join(words) or "drpo",
 )
 def test_help(desk: Any, command: list[str]) -> None:

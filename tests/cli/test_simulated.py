@@ -49,7 +49,8 @@ def test_a_tight_cap_is_told_and_kept(desk: Any) -> None:
     assert done.returncode == 0, done.stderr
     assert "max_lm_calls=60 allows fewer of all" in done.stderr
     result = json.loads((desk.folder / "run/result.json").read_text())
-    assert sum(result["lm_calls"].values()) <= 60
+    bill = json.loads((desk.folder / "run/bill.json").read_text())
+    assert sum(bill["lm_calls"].values()) <= 60
     assert result["returned"] in ("seed", "instruction", "demonstrations", "both")
 
 

@@ -23,7 +23,7 @@ from drpo.errors import BudgetExceededError, ConfigError
 from drpo.programs.prose import ProseAdapter
 from drpo.serving.calls import call_scope, current_call
 from drpo.serving.engine import build_lm
-from drpo.serving.roles import Meter, RecordedCall, Role, as_lm, metered
+from drpo.serving.roles import FailedCall, Meter, RecordedCall, Role, as_lm, metered
 from drpo.serving.scripted import Prompt, scripted_lm
 from drpo.serving.settings import LMSettings
 
@@ -37,8 +37,12 @@ class Memory:
     def find(self, key: str) -> RecordedCall | None:
         return self.calls.get(key)
 
-    def add(self, key: str, *, role: Role, request: dict[str, Any], call: RecordedCall) -> None:
-        self.calls[key] = call
+    def failures(self, key: str) -> list[FailedCall]:
+        return []
+
+    def add(self, key: str, *, role: Role, request: dict[str, Any], call: RecordedCall | FailedCall) -> None:
+        if isinstance(call, RecordedCall):
+            self.calls[key] = call
 
 
 def echo(prompt: Prompt) -> str:

@@ -20,7 +20,7 @@ from drpo.programs.outages import is_timeout, outage_in
 from drpo.serving.calls import call_scope, current_call, current_sample, sample
 from drpo.serving.engine import build_lm
 from drpo.serving.patience import CallTimeout, within
-from drpo.serving.roles import Meter, RecordedCall, Role, metered
+from drpo.serving.roles import FailedCall, Meter, RecordedCall, Role, metered
 from drpo.serving.scripted import Prompt, scripted_lm
 from drpo.serving.settings import LMSettings
 
@@ -36,8 +36,12 @@ class Memory:
     def find(self, key: str) -> RecordedCall | None:
         return self.calls.get(key)
 
-    def add(self, key: str, *, role: Role, request: dict[str, Any], call: RecordedCall) -> None:
-        self.calls[key] = call
+    def failures(self, key: str) -> list[FailedCall]:
+        return []
+
+    def add(self, key: str, *, role: Role, request: dict[str, Any], call: RecordedCall | FailedCall) -> None:
+        if isinstance(call, RecordedCall):
+            self.calls[key] = call
 
 
 class Straggler:

@@ -30,6 +30,8 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
     """Seconds before the reply, for a client that should not wait so long."""
+    message: str = "the endpoint was told to fail"
+    """What it says of the failure."""
 
 
 Reply = str | None | Fault
@@ -72,7 +74,7 @@ def endpoint(replies: Callable[[Sent], Reply] | Sequence[Reply] = ("Hello!",)) -
             reply = served.answer(Sent(self.path, headers, body))
             if isinstance(reply, Fault):
                 time.sleep(reply.delay)
-                self._send(reply.status, {"error": {"message": "the endpoint was told to fail"}}, reply.headers)
+                self._send(reply.status, {"error": {"message": reply.message}}, reply.headers)
             else:
                 self._send(200, _completion(self.path, body["model"], reply), {})
 

@@ -19,6 +19,7 @@ from dspy.utils.exceptions import LMError
 
 from drpo.errors import BudgetExceededError
 from drpo.serving.scripted import Prompt, ScriptedEngine, scripted_lm
+from drpo.teleprompters.result import BILL
 
 ROLES = ("task", "judge", "criteria", "prompt")
 
@@ -84,10 +85,11 @@ def test_31_killed_and_resumed(calls: int, adapter: dspy.Adapter, killed: Path, 
     assert len(set(keys)) == len(keys) == straight.num_calls
     for file in ("program.json", "ledger.json", "trace.json", "trace.md", "config.json"):
         assert (folder / file).read_text() == (straight.folder / file).read_text(), file
-    results = [json.loads((run / "result.json").read_text()) for run in (folder, straight.folder)]
-    for result in results:
-        assert set(result.pop("seconds")) == set(ROLES)
-    assert results[0] == results[1]
+    assert (folder / "result.json").read_bytes() == (straight.folder / "result.json").read_bytes()
+    bills = [json.loads((run / "bill.json").read_text()) for run in (folder, straight.folder)]
+    for bill in bills:
+        assert set(bill.pop("seconds")) == set(ROLES)
+    assert bills[0] == bills[1]
     assert figures(program) == straight.figures
     assert resumed.rendered(program) == straight.rendered
 
@@ -115,11 +117,18 @@ def test_31_an_outage_is_resumed(cache: bool, adapter: dspy.Adapter, straight: S
     resumed = World(structured_output=True, cache=cache)
     with pytest.raises(LMError, match="gone"):
         killed_run(failing, tmp_path / "run", num_threads=7)
-    on_record = len((tmp_path / "run" / "calls.jsonl").read_text().splitlines())
+    lines = [json.loads(line) for line in (tmp_path / "run" / "calls.jsonl").read_text().splitlines()]
+    on_record = sum("response" in line for line in lines)
     assert on_record == 17
+    failed = len(lines) - on_record
     program = killed_run(resumed, tmp_path / "run", num_threads=2)
     assert resumed.num_calls == straight.num_calls - on_record
-    assert figures(program) == straight.figures
+    found = program.drpo_result
+    assert {key: found[key] for key in straight.figures if key not in BILL} == {
+        key: value for key, value in straight.figures.items() if key not in BILL
+    }
+    assert sum(found["lm_errors"].values()) == failed  # also those of the first part
+    assert sum(found["lm_calls"].values()) == straight.num_calls + failed
 
 
 # --- 32: caps -------------------------------------------------------------------------------------

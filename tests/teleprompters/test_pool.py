@@ -8,7 +8,7 @@ from contextvars import ContextVar
 import pytest
 
 from drpo.errors import BudgetExceededError
-from drpo.serving.calls import call_key
+from drpo.serving.calls import asking
 from drpo.serving.roles import Meter, Role
 from drpo.teleprompters.pool import TaskPool
 
@@ -153,12 +153,14 @@ def test_a_task_sees_the_context_it_was_started_in(num_threads: int) -> None:
 @THREADS
 def test_calls_are_named_by_the_label_alone(num_threads: int) -> None:
     """`map` adds the item's place, `start` takes the label whole; names are equal for every number of threads."""
+
+    def named(_: object) -> str:
+        with asking("prompt", {"text": "x"}) as name:
+            return name
+
     with TaskPool(num_threads, meter=Meter()) as pool:
-        mapped = pool.map("level 2 rewrite", lambda _: call_key("prompt", {"text": "x"}), range(4))
-        started = [
-            pool.start(f"level 2 rewrite/{number}", lambda _: call_key("prompt", {"text": "x"}), None)
-            for number in range(4)
-        ]
+        mapped = pool.map("level 2 rewrite", named, range(4))
+        started = [pool.start(f"level 2 rewrite/{number}", named, None) for number in range(4)]
         assert mapped == pool.gather(started)
     assert len(set(mapped)) == 4
 

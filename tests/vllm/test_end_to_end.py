@@ -83,7 +83,10 @@ def drpo(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def result_of(run: Run) -> dict:
-    return json.loads((run.folder / "result.json").read_text())
+    return {
+        **json.loads((run.folder / "result.json").read_text()),
+        **json.loads((run.folder / "bill.json").read_text()),
+    }
 
 
 def test_files_and_decision(run: Run) -> None:
