@@ -28,12 +28,13 @@ from drpo.serving.vllm import VLLMServers
 from drpo.teleprompters.candidates import candidate_of
 from drpo.teleprompters.drpo import DRPOTeleprompter
 from drpo.teleprompters.held_out import split
-from drpo.teleprompters.presets import PaperSettings, expected_calls, search_settings
+from drpo.teleprompters.plan import expected_calls
+from drpo.teleprompters.presets import PaperSettings, search_settings
 
 ARGUMENTS = (
     "auto", "beam_size", "n_actions", "depth", "max_depth_increase", "minibatch_size", "temperature", "k",
     "optimize_demos", "demo_iters", "rewrite_given_demos", "select", "credit", "on_no_gain", "call_timeout",
-    "max_lm_calls", "max_tokens", "max_cost", "num_threads", "max_errors", "seed",
+    "outage_patience", "max_lm_calls", "max_tokens", "max_cost", "max_seconds", "num_threads", "max_errors", "seed",
 )  # fmt: skip
 """The optimizer's arguments that stand at the top level of a config."""
 
@@ -163,7 +164,7 @@ def _plan(settings: RunSettings, trainset: list[dspy.Example], valset: list[dspy
         queries, held_out = split(trainset, num_val=search.num_val, num_search=search.first_size)
     demos = settings.optimize_demos is not False and search.k > 0
     calls = expected_calls(search, num_train=len(queries), num_val=len(held_out), optimize_demos=demos)
-    cap = settings.max_lm_calls
+    cap = settings.max_lm_calls if isinstance(settings.max_lm_calls, int) else (settings.max_lm_calls or {}).get("run")
     fewer = f"; max_lm_calls={cap} allows fewer of all" if cap is not None and cap < calls else ""
     used = min(search.first_size, len(queries))
     return (

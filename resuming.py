@@ -24,14 +24,15 @@ from drpo.configs.redaction import HIDDEN
 from drpo.configs.settings import RunSettings
 from drpo.configs.yaml_text import apply_override
 from drpo.errors import ConfigError, RunDirectoryError
+from drpo.serving.caps import CapKind
 
-CAPS = ("max_lm_calls", "max_tokens", "max_cost")
+CAPS = tuple(map(str, CapKind))
 """What a resumed run may be given more of."""
 SIGNED = "signed"
 """The key beside the settings that holds their signature."""
 
 _MAY_CHANGE = re.compile(
-    rf"({'|'.join(CAPS)}|num_threads|data\.(prompts|demos)"
+    rf"(({'|'.join(CAPS)})(\.\w+)?|num_threads|outage_patience|data\.(prompts|demos)"
     r"|lms\.\w+\.(api_base|api_key_env|num_retries|timeout|server)"
     r"|serve\.[^.]+\.(host|port|python|download_dir|cuda_visible_devices|num_gpus|gpu_memory_utilization"
     r"|startup_timeout|environment\..+|extra_args\.\d+))"
@@ -92,7 +93,7 @@ def finished_run(folder: Path) -> tuple[dict[str, Any], dict[str, str]] | None:
     file = folder / "result.json"
     if not file.exists():
         return None
-    figures = {**_read(folder / "bill.json"), **_read(file)}
+    figures = {**_read(file), "bill": _read(folder / "bill.json")}
     return figures, dict(_saved(folder)["student"]["instructions"])
 
 

@@ -33,8 +33,10 @@ from dspy.lm15 import Message, Request, Response, TextPart, Usage
 
 from drpo import DRPOTeleprompter, Responder
 from drpo.serving.calls import asking, call_scope
+from drpo.serving.door import metered
 from drpo.serving.engine import build_lm
-from drpo.serving.roles import Meter, RecordedCall, Role, metered
+from drpo.serving.meter import Meter, RecordedCall
+from drpo.serving.roles import Role
 from drpo.serving.scripted import Prompt, scripted_lm
 from drpo.serving.settings import LMSettings
 from drpo.serving.simulated.world import World

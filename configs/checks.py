@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from ..serving.settings import LMSettings, ServerSettings
+from ..serving.prices import server_of
+from ..serving.settings import SIMULATED, LMSettings, ServerSettings
 from .problems import shown, suggestion
 from .redaction import redacted
 
@@ -24,6 +25,7 @@ _SERVER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 def disagreements(settings: RunSettings) -> Iterator[str]:
     """Yield one line per pair of settings that do not fit together."""
     yield from _role_problems(settings)
+    yield from _price_problems(settings)
     yield from _server_problems(settings)
     yield from _content_problems(settings)
     yield from _search_problems(settings)
@@ -61,6 +63,28 @@ def _role_server_problems(key: str, lm: LMSettings, servers: Mapping[str, Server
     elif lm.model.partition("/")[2] != server.name and "--lora-modules" not in server.extra_args:
         wanted = f"write {f'hosted_vllm/{server.name}'!r} or leave it out"
         yield f"{key}.model: {shown(lm.model)} is not what server {lm.server!r} serves; {wanted}"
+
+
+def _price_problems(settings: RunSettings) -> Iterator[str]:
+    """Yield what would leave the hours of a server without one price."""
+    roles = [(f"lms.{role}", lm, _servers(lm, settings.serve)) for role, lm in settings.lms.roles()]
+    for index, (key, lm, servers) in enumerate(roles):
+        if lm.hourly_price is not None and lm.model.startswith(SIMULATED):
+            yield f"{key}.hourly_price: {lm.hourly_price} is not allowed with a simulated model; it has no server"
+        for earlier, other, others in roles[:index]:
+            if lm.hourly_price == other.hourly_price is None or not servers & others:
+                continue
+            if lm.hourly_price != other.hourly_price:
+                price = f"{key}.hourly_price: {lm.hourly_price} is not allowed"
+                yield f"{price}; {earlier} has the same server and {other.hourly_price}: give both the same price"
+            elif servers != others:
+                yield f"{key}.api_base: with an hourly_price it must name all servers of {earlier}, or none of them"
+
+
+def _servers(lm: LMSettings, servers: Mapping[str, ServerSettings]) -> frozenset[str]:
+    """Return the addresses by which an LM's hours are told from those of others."""
+    named = servers.get(lm.server or "")
+    return frozenset(server_of(lm if named is None else lm.model_copy(update={"api_base": named.api_base})))
 
 
 def _server_problems(settings: RunSettings) -> Iterator[str]:

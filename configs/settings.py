@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -45,6 +45,20 @@ def _section(value: object) -> object:
 
 _Whole = Annotated[int, Field(ge=0), BeforeValidator(_number)]
 _Positive = Annotated[int, Field(ge=1), BeforeValidator(_number)]
+_Amount = Annotated[float, Field(gt=0.0), BeforeValidator(_number)]
+
+
+def _by_scope(value: object) -> str:
+    return "scopes" if isinstance(value, Mapping) else "run"
+
+
+_Number = TypeVar("_Number")
+_Caps = Annotated[
+    Annotated[_Number, Tag("run")]
+    | Annotated[dict[Literal["run", "task", "judge", "criteria", "prompt"], _Number], Tag("scopes")],
+    Discriminator(_by_scope),
+]
+"""A cap over all roles, or caps by role."""
 
 
 class _Settings(BaseModel):
@@ -206,12 +220,18 @@ class RunSettings(_Settings):
     """What is returned if the held-out prompts show no significant gain. Not in the paper's search."""
     call_timeout: Annotated[float, Field(gt=0.0), BeforeValidator(_number)] | None = 600.0
     """Seconds after which an LM call is given up, its retries included. null: no limit."""
-    max_lm_calls: _Positive | None = None
-    """The run ends gracefully before it makes more calls than this, all roles together. null: no cap."""
-    max_tokens: _Positive | None = None
+    outage_patience: Annotated[float, Field(ge=0.0), BeforeValidator(_number)] = 300.0
+    """Seconds without any answer of a model, though it is asked again and again, after which the run ends; it can be
+    resumed."""
+    max_lm_calls: _Caps[_Positive] | None = None
+    """The run ends gracefully before it makes more calls than this, all roles together; or caps by role:
+    `{judge: 500, run: 2000}`. null: no cap."""
+    max_tokens: _Caps[_Positive] | None = None
     """The same for tokens, read and written. The longest reply is `lms.<role>.max_tokens`."""
-    max_cost: Annotated[float, Field(gt=0.0), BeforeValidator(_number)] | None = None
+    max_cost: _Caps[_Amount] | None = None
     """The same for money, in dollars."""
+    max_seconds: _Caps[_Amount] | None = None
+    """The same for time since the run began or was resumed; for a role, the sum of its calls' durations."""
     num_threads: Annotated[_Positive, Field(le=1024)] | None = None
     """Calls in flight at a time. The result does not depend on it."""
     max_errors: _Positive | None = None

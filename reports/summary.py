@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ FILES = {
     "trace.md": "every candidate with its answer and judgement",
     "ledger.json": "the criteria of each query",
     "result.json": "these figures",
-    "bill.json": "what was sent, failed and waited for",
+    "bill.json": "what each role used, and what failed on the way",
 }
 """The files of a run directory that people open, and what is in them."""
 
@@ -107,6 +108,8 @@ def notes(result: dict[str, Any]) -> list[str]:
         {name: result[name] for name in ("missing_judgements", "program_errors", "unusable_proposals") if result[name]}
     ):
         lines.append(f"Went wrong: {counts}.")
+    if failed := _failed_tries(result):
+        lines.append(failed)
     return lines
 
 
@@ -204,21 +207,41 @@ def _usage(result: dict[str, Any]) -> Table:
     table = Table()
     for heading in ("role", "model"):
         table.add_column(heading, overflow="fold")
-    counts = {"calls": "lm_calls", "errors": "lm_errors", "cut off": "truncated", "tokens": "tokens"}
     # Eighty columns are few: what never happened needs none.
+    counts = {"calls": "lm_calls", "cut off": "truncated", "tokens": "tokens"}
     shown = [heading for heading, key in counts.items() if heading in ("calls", "tokens") or any(result[key].values())]
-    priced = any(result["cost"].values())
+    costs = result["cost"]
+    priced = any(costs.values())
     for heading in (*shown, "seconds", *(["cost"] if priced else [])):
         table.add_column(heading, justify="right")
     for role in result["lm_calls"]:
-        cost = result["cost"][role]
         table.add_row(
             role,
             Text(result["models"].get(role, "-")),
             *(f"{result[counts[heading]][role]:,}" for heading in shown),
             f"{result['seconds'][role]:,.1f}",
-            *(["unknown" if cost is None else f"${cost:.4f}"] if priced else []),
+            *([_dollars(costs[role])] if priced else []),
         )
+    table.add_section()
+    table.add_row(
+        "all",
+        "",
+        *(f"{sum(result[counts[heading]].values()):,}" for heading in shown),
+        f"{sum(result['seconds'].values()):,.1f}",
+        *([_dollars(None if None in costs.values() else sum(costs.values()))] if priced else []),
+    )
     if not priced:
         table.caption = "Cost: unknown, none of these models has a price."
     return table
+
+
+def _dollars(cost: float | None) -> str:
+    return "unknown" if cost is None else f"${cost:.4f}"
+
+
+def _failed_tries(result: dict[str, Any]) -> str | None:
+    """Return which tries of calls failed, None if none did."""
+    kinds: Counter[str] = Counter()
+    for role in result["bill"]["roles"].values():
+        kinds.update(role["error_kinds"])
+    return f"Tries that failed: {_counted(dict(kinds.most_common()))}." if kinds else None

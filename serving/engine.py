@@ -22,6 +22,7 @@ from dspy.lm15 import Request, Response, response_to_events
 
 from ..errors import ConfigError
 from .calls import CALL_HEADER, current_call, current_sample
+from .prices import Prices
 from .secrets import remember, scrub
 from .settings import SIMULATED, LMSettings
 
@@ -45,7 +46,7 @@ class LiteLLMEngine:
 
     def __init__(self, settings: LMSettings, *, options: dict[str, Any] | None = None) -> None:
         self.settings = settings
-        self._priceless = False
+        self._prices = Prices(settings)
         self._options = {"timeout": settings.timeout, "drop_params": True, **(options or {})}
         if settings.extra_body:
             self._options["extra_body"] = settings.extra_body
@@ -77,7 +78,8 @@ class LiteLLMEngine:
 
     def complete(self, request: Request) -> Response:
         """Send one request and return its reply; LiteLLM's errors become DSPy's."""
-        with _silent_about_keys(), litellm_errors(model=request.model), _waiting_as_told():
+        metered = self._prices.metered(current_call())
+        with _silent_about_keys(), litellm_errors(model=request.model), _waiting_as_told(), metered:
             raw = self._send(**self._arguments(request))
         return response_value(raw, "chat", request)
 
@@ -86,19 +88,16 @@ class LiteLLMEngine:
         yield from response_to_events(self.complete(request))
 
     def price(self, response: Response) -> float | None:
-        """Return the dollars that LiteLLM's price list asks for a reply, None for a model it does not know."""
-        if self._priceless:  # looking for what is not there takes LiteLLM longer than the rest of our side of a call
+        """Return the dollars that a reply to the call under way costs, None if its price is unknown."""
+        return self._prices.of(response.usage, current_call())
+
+    def seconds(self, response: Response) -> float | None:
+        """Return how long a simulated model would have taken for a reply, None for any other: it is measured then."""
+        if not self._is_simulated:
             return None
-        try:
-            prompt, completion = _litellm().cost_per_token(
-                model=self.settings.model,
-                prompt_tokens=response.usage.input_tokens or 0,
-                completion_tokens=response.usage.output_tokens or 0,
-            )
-        except Exception:  # LiteLLM raises a bare Exception for a model without a price
-            self._priceless = True
-            return None
-        return float(prompt + completion)
+        from .simulated.pace import seconds_of
+
+        return seconds_of(response)
 
     def close(self) -> None:
         """Do nothing: LiteLLM keeps its connections for the whole process."""
@@ -114,7 +113,7 @@ class LiteLLMEngine:
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         arguments: dict[str, Any] = request_kwargs(request, "chat")
-        if f"/{SIMULATED}" in self.settings.model and current_call():
+        if self._is_simulated and current_call():
             # Samples of one prompt are drawn by the call's name, as in this process, and not by which comes first.
             headers = self._options.get("extra_headers") or {}
             arguments["extra_headers"] = {**headers, CALL_HEADER: f"{current_call()}|{current_sample()}"}
@@ -127,6 +126,10 @@ class LiteLLMEngine:
         elif self.settings.string_limit is not None and "response_format" in arguments:
             arguments["response_format"] = _limited(arguments["response_format"], self.settings.string_limit)
         return arguments
+
+    @property
+    def _is_simulated(self) -> bool:
+        return f"/{SIMULATED}" in self.settings.model
 
     @cached_property
     def _send(self) -> Any:
@@ -222,7 +225,8 @@ def _engine(settings: LMSettings, world: World | None) -> Any:
     from .simulated.models import SimulatedModels
     from .simulated.world import World
 
-    return SimulatedEngine(SimulatedModels(world or World.preset("default")))
+    prices = None if settings.input_price is None and settings.output_price is None else Prices(settings)
+    return SimulatedEngine(SimulatedModels(world or World.preset("default")), prices=prices)
 
 
 def _limited(schema: Any, limit: int) -> Any:

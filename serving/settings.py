@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 SIMULATED = "sim/"
 """What the model strings of the simulated models begin with."""
@@ -52,6 +52,27 @@ class LMSettings(BaseModel):
     """Whether DSPy's cache may answer. Off, so that a run's counts are what was really asked."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """Further fields of the request, sent as they are (vLLM's own options, for example)."""
+    input_price: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
+    """Dollars per million tokens read; 0: free. None: as LiteLLM lists it, if it does."""
+    output_price: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
+    """Dollars per million tokens written; 0: free. None: as LiteLLM lists it, if it does."""
+    hourly_price: float | None = Field(default=None, ge=0.0, allow_inf_nan=False)
+    """In place of both: dollars per hour in which the server (all of its addresses) has something to do. Roles that
+    share a server share its hours. None: it is not paid by the hour."""
+
+    @field_validator("input_price", "output_price", "hourly_price", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("must be a number")
+        return value
+
+    @field_validator("hourly_price")
+    @classmethod
+    def _one_kind_of_price(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is not None and any(info.data.get(name) is not None for name in ("input_price", "output_price")):
+            raise ValueError("must be null beside input_price and output_price: a server has one kind of price")
+        return value
 
     @field_validator("api_base", mode="before")
     @classmethod

@@ -23,7 +23,7 @@ from ..programs.rules import words
 from ..serving.roles import Role
 from .batches import Batches
 from .board import Board, Member
-from .budget import Budget
+from .budget import Budget, Calls, times, together
 from .candidates import Candidate, candidate_of, instruct
 from .demo_pool import bootstrapped, given_demonstrations, good, joined
 from .demonstrations import Demonstration, improve
@@ -31,8 +31,9 @@ from .final_selection import FinalSelection, Judging, settled
 from .held_out import Finalist, split
 from .minibatch import Round, minibatch_search
 from .minibatch_proposals import Credit, MinibatchProposals
+from .plan import evaluation_calls, held_out_calls, level_calls, planned_calls
 from .pool import Task
-from .presets import MinibatchSettings, expected_calls, level_calls
+from .presets import MinibatchSettings
 from .result import Decision
 from .run import Outcome, Run, check_criteria
 from .screening import Screen
@@ -108,7 +109,7 @@ class _DefaultMode:
         run = self._run
         leader = self._search()
         demonstrations = self._demonstrations(leader)
-        finals = FinalSelection(run, self._held, self._budget, evaluation_calls=self._evaluation_calls)
+        finals = FinalSelection(run, self._held, self._budget, evaluation=self._evaluation)
         finalists = finals.finalists(
             leader.candidate, demonstrations, k=self._settings.k, search_gain=self._board.value(leader) / LEVELS
         )
@@ -142,13 +143,13 @@ class _DefaultMode:
     def _fitting(self, settings: MinibatchSettings) -> MinibatchSettings:
         """Return the settings with sample sizes that fit the cap on calls, in proportion."""
         num_val = min(settings.num_val, len(self._held))
-        expected = expected_calls(
+        expected = planned_calls(
             settings, num_train=len(self._queries), num_val=num_val,
             predictors=self._predictors, optimize_demos=self._choices.optimize_demos,
         )  # fmt: skip
         share = self._budget.share(expected)
         # A `valset` of the user's may be larger than the preset's: what the plan leaves goes there.
-        more = max(0.0, self._budget.left - expected) / (1 + 2 * (self._predictors + 1))
+        more = self._budget.fits(held_out_calls(evaluation_calls(task=self._predictors)), besides=expected)
         return replace(
             settings,
             first_size=max(min(3, len(self._queries)), int(settings.first_size * share)),
@@ -193,19 +194,21 @@ class _DefaultMode:
 
     def _affordable(self) -> bool:
         """Tell whether another level leaves enough for the final selection."""
-        evaluation = self._evaluation_calls
+        evaluation = self._evaluation
         level = level_calls(self._settings, nodes=len(self._rounds[-1].beam), evaluation=evaluation)
-        final = len(self._held) * (1 + 2 * evaluation)
-        if self._budget.left >= level + final:
+        final = times(len(self._held), held_out_calls(evaluation))
+        if self._budget.fits(together(level, final)) >= 1:
             return True
-        self._run.progress.say("the search ends here: the calls that are left are needed for the final selection")
+        self._run.progress.say("the search ends here: what is left is needed for the final selection")
         return False
 
     @property
-    def _evaluation_calls(self) -> float:
+    def _evaluation(self) -> Calls:
         """How many calls it takes to answer and judge a query: a program may make more than it has predictors."""
         usage, judged = self._run.lms.meter.usage, self._run.evaluator.judgements
-        return (usage[Role.TASK].calls + usage[Role.JUDGE].calls) / judged if judged else self._predictors + 1
+        if not judged:
+            return evaluation_calls(task=self._predictors)
+        return evaluation_calls(task=usage[Role.TASK].calls / judged, judge=usage[Role.JUDGE].calls / judged)
 
     def _start(self, member: Member[Candidate], query: int) -> Judging:
         if member.number not in self._programs:

@@ -20,7 +20,7 @@ Differences from the paper's code in both, besides those numbered in `metrics/re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +31,7 @@ from dspy.teleprompt import Teleprompter
 
 from ..errors import ConfigError
 from ..programs.rewriter import InstructionRewriter
+from ..serving.caps import CapKind, caps_of
 from .candidates import base_of, candidate_of
 from .default_mode import Choices, OnNoGain, default_mode
 from .evaluation import Evaluator, Metric
@@ -48,9 +49,6 @@ from .run_directory import RunDirectory
 from .selection import selection
 
 E = TypeVar("E", bound=StrEnum)
-
-CAPS = ("max_lm_calls", "max_tokens", "max_cost")
-"""The arguments that bound what a run may use."""
 
 
 class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type marker
@@ -75,9 +73,12 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
             demonstrations, the weaker ones are improved. Paper mode (None: no): the official hill climb over the
             student's own.
         proposer: `(instruction, feedback, history, n) -> list[str]` in the rewriter's place. None: the rewriter.
-        max_lm_calls: Most requests to all LMs together; the search ends on its best then. None: no cap.
-        max_tokens: No request is sent once so many tokens are used. None: no cap.
-        max_cost: No request is sent once so many dollars are spent. None: no cap.
+        max_lm_calls: Most requests to all LMs together, failed ones included, at least 1; or a mapping with caps by
+            role (`task`, `judge`, `criteria`, `prompt`) and over all (`run`). Enough is kept back for the final
+            selection, and a search that reaches a cap ends on its best. None: no cap.
+        max_tokens: The same for tokens, read and written; calls under way may exceed it.
+        max_cost: The same for dollars; it needs known prices.
+        max_seconds: The same for seconds since `compile` began; for a role, the sum of its calls' durations.
         num_threads: Calls under way at once, at least 1. None: `dspy.settings.num_threads`.
         max_errors: Failures of the program after which the run ends. None: `dspy.settings.max_errors`.
         seed: Seed of the comparison's bootstrap; the paper's search itself draws nothing.
@@ -92,6 +93,8 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
         on_no_gain: What the default mode returns if the held-out queries show no significant gain: the `"seed"`, that
             is the student as it was, or the `"best"` candidate all the same.
         call_timeout: Seconds after which an LM call is given up; its judgement is missing then. None: no limit.
+        outage_patience: Seconds without any answer of an LM, though it is asked again and again, after which the run
+            ends with an `LMError`; its record is kept, so that it can be resumed. At least 0.
         run_config: Further settings that `config.json` shall show.
 
     Raises:
@@ -121,9 +124,10 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
         k: int | None = None,
         optimize_demos: bool | None = None,
         proposer: Proposer | None = None,
-        max_lm_calls: int | None = None,
-        max_tokens: int | None = None,
-        max_cost: float | None = None,
+        max_lm_calls: int | Mapping[str, int] | None = None,
+        max_tokens: int | Mapping[str, int] | None = None,
+        max_cost: float | Mapping[str, float] | None = None,
+        max_seconds: float | Mapping[str, float] | None = None,
         num_threads: int | None = None,
         max_errors: int | None = None,
         seed: int = 0,
@@ -137,6 +141,7 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
         rewrite_given_demos: bool = False,
         on_no_gain: Literal["seed", "best"] = "seed",
         call_timeout: float | None = 600.0,
+        outage_patience: float = 300.0,
         run_config: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -144,12 +149,12 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
             raise ConfigError(f"metric={metric!r}: give a DSPy metric (a function), a DynamicReward, or None")
         check_proposer(proposer)
         for name, value, lowest in (
-            ("k", k, 0), ("max_lm_calls", max_lm_calls, 1), ("max_tokens", max_tokens, 1), ("max_cost", max_cost, 0),
-            ("num_threads", num_threads, 1), ("max_errors", max_errors, 1), ("seed", seed, 0),
+            ("k", k, 0), ("num_threads", num_threads, 1), ("max_errors", max_errors, 1), ("seed", seed, 0),
             ("demo_iters", demo_iters, 0),
         ):  # fmt: skip
             if value is not None:
-                check_number(name, value, lowest, whole=name != "max_cost")
+                check_number(name, value, lowest)
+        check_number("outage_patience", outage_patience, 0, whole=False)
         number = isinstance(call_timeout, (int, float)) and not isinstance(call_timeout, bool)
         if call_timeout is not None and not (number and call_timeout > 0):
             raise ConfigError(f"call_timeout={call_timeout!r}: give seconds, more than 0, or None for no limit")
@@ -160,18 +165,26 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
         self.depth, self.max_depth_increase = depth, max_depth_increase
         self.minibatch_size, self.temperature = minibatch_size, temperature
         self.k, self.optimize_demos, self.proposer = k, optimize_demos, proposer
-        self.max_lm_calls, self.max_tokens, self.max_cost = max_lm_calls, max_tokens, max_cost
+        self.max_lm_calls, self.max_tokens = max_lm_calls, max_tokens
+        self.max_cost, self.max_seconds = max_cost, max_seconds
         self.num_threads, self.max_errors, self.seed = num_threads, max_errors, seed
         self.log_dir, self.track_stats, self.display_progress = log_dir, track_stats, display_progress
         self.rules, self.run_config = rules, run_config
         self.select, self.credit, self.on_no_gain = select, credit, on_no_gain
         self.demo_iters, self.rewrite_given_demos, self.call_timeout = demo_iters, rewrite_given_demos, call_timeout
+        self.outage_patience = outage_patience
+        caps_of(self.caps)
         self._search_settings()
         self._choices()
 
     def get_params(self) -> dict[str, Any]:
         """Return a copy of the constructor's arguments."""
         return dict(self.__dict__)
+
+    @property
+    def caps(self) -> dict[str, Any]:
+        """The arguments that bound what a run may use, by name."""
+        return {kind.value: getattr(self, kind) for kind in CapKind}
 
     def compile(
         self,
@@ -210,7 +223,7 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
             if self.log_dir is not None:
                 config = run_config(
                     optimizer=self._described(search), base=base, lms=lms, trainset=trainset, valset=valset or (),
-                    seed=seed, settings=self.run_config, caps={name: getattr(self, name) for name in CAPS},
+                    seed=seed, settings=self.run_config, caps=self.caps,
                 )  # fmt: skip
                 directory = stack.enter_context(RunDirectory(self.log_dir, config=config))
             lms = lms.metered(directory.calls if directory else None, timeout=self.call_timeout)

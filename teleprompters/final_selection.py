@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +10,11 @@ import dspy
 from ..errors import BudgetExceededError
 from ..metrics.ledger import Entry
 from .beam import Evaluation
-from .budget import Budget
+from .budget import Budget, Calls, times
 from .candidates import Candidate, candidate_of, instruct
 from .demo_pool import Demonstrations, with_demonstrations
 from .held_out import Finalist, Part, Selected, select_finalist
+from .plan import held_out_calls
 from .pool import Task
 from .run import Run, check_criteria
 
@@ -31,11 +31,11 @@ class FinalSelection:
         run: The run.
         held: The held-out examples.
         budget: What may still be spent.
-        evaluation_calls: How many calls it takes to answer and judge a query.
+        evaluation: The calls that it takes to answer and judge a query.
     """
 
-    def __init__(self, run: Run, held: Sequence[dspy.Example], budget: Budget, *, evaluation_calls: float) -> None:
-        self._run, self._held, self._budget, self._evaluation = run, held, budget, evaluation_calls
+    def __init__(self, run: Run, held: Sequence[dspy.Example], budget: Budget, *, evaluation: Calls) -> None:
+        self._run, self._held, self._budget, self._evaluation = run, held, budget, evaluation
         self.seed = Finalist(Part.SEED, run.base, run.working, dict(run.root), 0.0)
         """The student as it was given."""
 
@@ -70,8 +70,8 @@ class FinalSelection:
         """Return the outcome; None if there is nothing to select from, or on, or no calls are left for it."""
         run, evaluation, held = self._run, self._evaluation, len(self._held)
         first = max(FIRST, int(held * FIRST_SHARE)) if len(finalists) > 1 else 0
-        spare = self._budget.left - first * (len(finalists) - 1) * evaluation
-        number = int(min(held, spare / (1 + 2 * evaluation)))
+        others = times(first * (len(finalists) - 1), evaluation)
+        number = int(min(held, self._budget.fits(held_out_calls(evaluation), besides=others)))
         if len(finalists) > 1 and number < min(first, held):  # no calls for a race: the favourite alone
             return self.select(finalists[:1])
         if not finalists or number < 2:
@@ -82,7 +82,7 @@ class FinalSelection:
         ]
         rest = number - min(first, number)
         # A cap that is reached all the same costs the whole rung: then a part is better than nothing.
-        parts = 1 if math.isinf(self._budget.left) else 4
+        parts = 1 if self._budget.unlimited else 4
         rungs = [min(first, number), *(rest * (part + 1) // parts - rest * part // parts for part in range(parts))]
 
         def start(finalist: Finalist, query: int) -> Judging:

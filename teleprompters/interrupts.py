@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from ..serving.roles import Meter
+from ..serving.meter import Meter
 
 SAID = b"interrupted: waiting for the calls under way, nothing new is sent; Ctrl-C again stops at once\n"
 """What the first Ctrl-C shows."""

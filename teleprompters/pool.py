@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from ..errors import BudgetExceededError
 from ..serving.calls import call_scope
-from ..serving.roles import Meter
+from ..serving.meter import Meter
 
 T = TypeVar("T")
 R = TypeVar("R")

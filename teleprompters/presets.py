@@ -8,12 +8,11 @@
 | `paper` | 2 | 3 | 20 | 1 | 1 | only with a `valset` | 16, at most 5, if asked for | 90 to 381 |
 
 `depth` counts levels of rewriting, in the paper's search records of a path. Calls are those of all roles together, for
-a program of one predictor and at least 200 training examples; `expected_calls` computes them for others.
+a program of one predictor and at least 200 training examples; `plan.py` computes them for others.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -161,52 +160,6 @@ def rungs(size: int) -> tuple[int, ...]:
         return (size,)
     first, second = max(1, size // 8), size // 4
     return (first, second, size - first - second)
-
-
-def expected_calls(
-    settings: MinibatchSettings, *, num_train: int, num_val: int, predictors: int = 1, optimize_demos: bool = True
-) -> int:
-    """Return about how many LM calls a default-mode run makes, all roles together.
-
-    Args:
-        settings: The search's.
-        num_train: Queries of the search.
-        num_val: Queries held out.
-        predictors: LM calls that one run of the program makes.
-        optimize_demos: Whether demonstrations are collected.
-
-    Example:
-        >>> expected_calls(LIGHT, num_train=120, num_val=60) < expected_calls(MEDIUM, num_train=120, num_val=60)
-        True
-    """
-    evaluation = predictors + 1
-    first = min(settings.first_size, num_train)
-    calls = first * (1 + evaluation)
-    for level in range(settings.depth):
-        calls += level_calls(
-            settings, nodes=min(settings.beam_size, 1 + level * settings.n_actions), evaluation=evaluation
-        )
-    if optimize_demos:
-        calls += 2 * settings.demo_iters * settings.num_demos // 2
-    finalists = 3 if optimize_demos else 1
-    early = min(num_val, max(8, num_val // 6)) if finalists > 1 else 0
-    return calls + num_val * (1 + 2 * evaluation) + early * (finalists - 1) * evaluation
-
-
-def level_calls(settings: MinibatchSettings, *, nodes: int, evaluation: float) -> int:
-    """Return about how many calls one level of the default search makes.
-
-    Args:
-        settings: The search's.
-        nodes: Members that are rewritten.
-        evaluation: Calls that answer and judge one query.
-    """
-    calls = float(nodes * settings.n_actions)
-    left = nodes * (1 + min(ALONE, settings.n_actions))
-    for rung in settings.rungs:
-        calls += left * rung * evaluation
-        left = max(1, left // 2)
-    return math.ceil(calls)
 
 
 def check_number(name: str, value: Any, lowest: float, *, whole: bool = True) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from ..serving.roles import Meter
+from ..serving.meter import Meter
 from .beam import Level
 from .board import Board
 from .candidates import Candidate

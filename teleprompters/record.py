@@ -18,7 +18,8 @@ import orjson
 from dspy._vendor.lm15.serde import response_from_dict, response_to_dict
 
 from ..errors import RunDirectoryError
-from ..serving.roles import FailedCall, RecordedCall, Role
+from ..serving.meter import FailedCall, RecordedCall
+from ..serving.roles import Role
 
 FORMAT, FORMAT_OF_ERRORS = 1, 2
 """Version of the lines with a reply, which every version of drpo reads, and of those with an error."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import platform
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib import metadata
 from typing import Any
 
 from ..metrics.statistics import PairedDifference
-from ..serving.roles import Meter, Role
+from ..serving.meter import Meter
+from ..serving.roles import Role
 from .candidates import Candidate
 
 _SIMULATED = re.compile(r"(^|/)sim/")
@@ -20,11 +21,6 @@ _SIMULATED = re.compile(r"(^|/)sim/")
 
 FEWEST_PAIRS = 8
 """Without so many held-out queries judged twice nothing is called improved: no interval of fewer can be trusted."""
-
-
-BILL = ("lm_calls", "lm_errors", "lm_error_kinds", "seconds")
-"""The keys that `bill.json` holds: they depend on the luck of the line and on the clock. All others follow from the
-replies alone, so that they are equal however often a run was interrupted."""
 
 
 class Decision(StrEnum):
@@ -73,7 +69,10 @@ def result_data(
     seed: int,
     details: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return what `result.json` and `bill.json` say together.
+    """Return what `result.json` says.
+
+    It follows from the replies alone, so that it is equal however often a run was interrupted and a try failed; what
+    does not is in `bill_data`. Only the seconds of real models are measured ones.
 
     Without a held-out comparison `decision`, `seed_reward`, `reward`, `gain` and `gain_ci` are null: the search's own
     value comes from other queries at each level and is no evidence of a gain (algorithm, section 8).
@@ -91,8 +90,6 @@ def result_data(
         "num_train": num_train,
         "num_val": num_val,
         "lm_calls": _by_role(meter, "calls"),
-        "lm_errors": _by_role(meter, "errors"),
-        "lm_error_kinds": {role.value: dict(sorted(meter.kinds[role].items())) for role in Role},
         "truncated": _by_role(meter, "truncated"),
         "tokens": _by_role(meter, "tokens"),
         "seconds": {role: round(seconds, 3) for role, seconds in _by_role(meter, "seconds").items()},
@@ -109,6 +106,28 @@ def result_data(
         **details,
         "versions": versions(),
     }
+
+
+def bill_data(meter: Meter, models: dict[str, str]) -> dict[str, Any]:
+    """Return what `bill.json` says: what each role used and what went wrong on the way, with the luck of the line."""
+    return {
+        "roles": {
+            role.value: {
+                "model": models.get(role.value),
+                **asdict(meter.usage[role]),
+                "cost": _exact(meter.usage[role].cost),
+                "error_kinds": dict(sorted(meter.kinds[role].items())),
+            }
+            for role in Role
+        },
+        "cost": _exact(_sum([meter.usage[role].cost for role in Role])),
+        "caps": [str(cap) for cap in meter.caps],
+        "wall_seconds": round(meter.elapsed, 3),
+    }
+
+
+def _sum(costs: list[float | None]) -> float | None:
+    return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
 def _exact(cost: float | None) -> float | None:

@@ -13,8 +13,11 @@ import dspy
 from ..errors import ConfigError
 from ..metrics.reward import DynamicReward, default_judge
 from ..programs.replacing import copied
+from ..serving.caps import caps_of
+from ..serving.door import CallRecord, metered
 from ..serving.engine import LiteLLMEngine
-from ..serving.roles import CallRecord, Meter, Role, as_lm, metered
+from ..serving.meter import Meter
+from ..serving.roles import Role, as_lm
 from ..serving.simulated import world_of
 from .evaluation import Metric
 
@@ -129,8 +132,7 @@ def resolve_lms(optimizer: Any, student: dspy.Module) -> RunLMs:
     prompt = given["prompt_lm"] or judge or dspy.settings.lm or task
     if prompt is None:
         raise ConfigError("prompt_lm=None and no judge or LM is configured: give prompt_lm=...")
-    meter = Meter(max_lm_calls=optimizer.max_lm_calls, max_tokens=optimizer.max_tokens, max_cost=optimizer.max_cost)
-    return RunLMs(task, judge, criteria, prompt, metric, meter)
+    return RunLMs(task, judge, criteria, prompt, metric, Meter(caps_of(optimizer.caps)))
 
 
 def digest(value: Any) -> str:

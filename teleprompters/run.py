@@ -20,7 +20,7 @@ from .evaluation import Evaluator, Judged
 from .pool import TaskPool
 from .progress import Progress
 from .proposal import Writer
-from .result import BILL, Comparison, Decision, result_data
+from .result import Comparison, Decision, bill_data, result_data
 from .roles import RunLMs
 from .run_directory import RunDirectory
 
@@ -125,7 +125,7 @@ class Run:
             self.directory.write_text("trace.md", markdown_of(data))
 
     def finish(self, outcome: Outcome) -> tuple[dspy.Module, dict[str, Any]]:
-        """Return the compiled program and its figures, both written down if there is a directory."""
+        """Return the compiled program, and its figures with the bill; all is written down if there is a directory."""
         result = result_data(
             optimizer=outcome.optimizer,
             candidate=candidate_of(outcome.program),
@@ -143,14 +143,15 @@ class Run:
             seed=self.seed,
             details=outcome.details,
         )
+        bill = bill_data(self.lms.meter, self.lms.models)
         if self.directory is not None:
             self.directory.replace("program.json", partial(save, outcome.program))
             if self.lms.reward is not None:
                 self.directory.replace("ledger.json", self.lms.reward.ledger.save)
-            self.directory.write_json("bill.json", {key: result[key] for key in BILL})
+            self.directory.write_json("bill.json", bill)
             # The last file: a directory that has it is finished.
-            self.directory.write_json("result.json", {key: item for key, item in result.items() if key not in BILL})
-        return outcome.program, result
+            self.directory.write_json("result.json", result)
+        return outcome.program, {**result, "bill": bill}
 
     def described(self, candidate: Candidate, score: float | None) -> dict[str, Any]:
         """Return a candidate as `candidate_programs` lists it."""

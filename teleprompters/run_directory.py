@@ -3,7 +3,7 @@
 config.json   every setting, the models (without keys), the data by hash, versions, the seed
 log.txt       what happened, with times
 calls.jsonl   the record of calls, which makes a killed run resumable
-bill.json     what was sent, failed and waited for
+bill.json     what each role used, and what failed on the way
 trace.json    the tree of the search         trace.md      the same to read
 ledger.json   query -> criteria              program.json  the compiled program
 result.json   the figures, under fixed keys

@@ -21,7 +21,8 @@ from drpo.serving.engine import build_lm
 from drpo.serving.settings import LMSettings
 from drpo.serving.simulated.world import World
 from drpo.teleprompters.held_out import split
-from drpo.teleprompters.presets import MINIBATCH, expected_calls
+from drpo.teleprompters.plan import expected_calls
+from drpo.teleprompters.presets import MINIBATCH
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])

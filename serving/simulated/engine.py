@@ -12,9 +12,11 @@ from dspy.lm15 import Message, Request, Response, TextPart, Usage, response_to_e
 
 from ...errors import ConfigError
 from .. import calls
+from ..prices import Prices
 from ..scripted import read_prompt
 from .drawing import digest
 from .models import SimulatedModels, SimulatedRequest
+from .pace import seconds_of
 from .world import World
 
 ROLES = {"task": "base", "base": "base", "judge": "judge", "criteria": "criteria", "prompt": "prompt"}
@@ -30,6 +32,7 @@ class SimulatedEngine:
     Args:
         models: The models.
         keep_requests: Whether `requests` keeps what was asked.
+        prices: What a reply is said to cost. None: its price is unknown.
     """
 
     supports_function_calling = False
@@ -37,8 +40,8 @@ class SimulatedEngine:
     supports_response_schema = True
     supported_params = frozenset({"response_format", "temperature", "max_tokens", "stop", "seed"})
 
-    def __init__(self, models: SimulatedModels, *, keep_requests: bool = False) -> None:
-        self.models = models
+    def __init__(self, models: SimulatedModels, *, keep_requests: bool = False, prices: Prices | None = None) -> None:
+        self.models, self._prices = models, prices
         self.requests: list[SimulatedRequest] = []
         """What was asked, oldest first, if it is kept."""
         self._keep = keep_requests
@@ -74,9 +77,13 @@ class SimulatedEngine:
         """Yield the reply as one stream."""
         yield from response_to_events(self.complete(request))
 
-    def price(self, response: Response) -> None:
-        """Return None: a simulated call has no price."""
-        return
+    def price(self, response: Response) -> float | None:
+        """Return what a reply is said to cost, None if nothing is."""
+        return None if self._prices is None else self._prices.of(response.usage, calls.current_call())
+
+    def seconds(self, response: Response) -> float:
+        """Return how long a reply would have taken."""
+        return seconds_of(response)
 
     def close(self) -> None:
         """Do nothing: there is no connection."""

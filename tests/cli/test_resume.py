@@ -60,10 +60,13 @@ def test_an_outage_is_resumed(mode: dict[str, Any], dying: Any) -> None:
     config = dying.config(**mode, data={"prompts": "many.txt", "limit": 12})
     assert dying.drpo("compile", config, "--log-dir", "whole").returncode == 0
     assert resumed == len(dying.models.sent) - before - resumed - answered
-    for name in ("result.json", "program.json", "trace.json"):
+    for name in ("program.json", "trace.json"):
         assert (dying.folder / "run" / name).read_bytes() == (dying.folder / "whole" / name).read_bytes(), name
+    results = [json.loads((dying.folder / name / "result.json").read_text()) for name in ("run", "whole")]
+    assert [result.pop("seconds").keys() for result in results] == [{"task", "judge", "criteria", "prompt"}] * 2
+    assert results[0] == results[1]
     bill = json.loads((dying.folder / "run/bill.json").read_text())
-    assert sum(bill["lm_errors"].values()) == len(kept) - answered
+    assert sum(role["errors"] for role in bill["roles"].values()) == len(kept) - answered
 
     asked = len(dying.models.sent)
     again = dying.drpo("resume", "run", "--out", "again.json")
@@ -72,7 +75,7 @@ def test_an_outage_is_resumed(mode: dict[str, Any], dying: Any) -> None:
     assert again.stdout == done.stdout
     assert (dying.folder / "again.json").read_bytes() == (dying.folder / "out.json").read_bytes()
     figures = json.loads(dying.drpo("resume", "run", "--json", "--quiet").stdout)
-    assert figures == {**json.loads((dying.folder / "run/result.json").read_text()), **bill}
+    assert figures == {**json.loads((dying.folder / "run/result.json").read_text()), "bill": bill}
 
 
 def test_a_cap_is_raised(desk: Any) -> None:

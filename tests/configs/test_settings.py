@@ -24,7 +24,8 @@ from drpo.configs.yaml_text import read_mapping
 from drpo.errors import ConfigError
 from drpo.teleprompters.drpo import DRPOTeleprompter
 from drpo.teleprompters.held_out import split
-from drpo.teleprompters.presets import expected_calls, search_settings
+from drpo.teleprompters.plan import expected_calls
+from drpo.teleprompters.presets import search_settings
 
 MINIMAL = "lms: {task: openai/gpt-4o-mini}\n"
 

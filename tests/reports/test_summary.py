@@ -24,10 +24,10 @@ def result(**changes: Any) -> dict[str, Any]:
     return {
         "decision": "improved", "optimizer": "drpo", "seed_reward": 0.5, "reward": 0.6, "gain": 0.1,
         "gain_ci": [0.05, 0.15], "search_value": None, "num_train": 120, "num_val": 60,
-        **{name: dict.fromkeys(ROLES, 0) for name in ("lm_calls", "lm_errors", "truncated", "tokens", "seconds")},
+        **{name: dict.fromkeys(ROLES, 0) for name in ("lm_calls", "truncated", "tokens", "seconds")},
         "cost": dict.fromkeys(ROLES), "missing_judgements": 0, "program_errors": 0, "unusable_proposals": 0,
         "stopped": None, "instructions": {"respond": "Be brief."}, "models": {}, "simulated": False,
-        "true_gain": None, "seed": 0, "returned": "both", "winner_curse": 0.07,
+        "true_gain": None, "seed": 0, "bill": {"roles": {}}, "returned": "both", "winner_curse": 0.07,
         "ablation": {"both": part(0.1, 0.05, 0.15, 58), "instruction": part(0.03, -0.02, 0.08, 12), "demonstrations": None},
         "num_demos": {"respond": 4}, "refused_proposals": {"too_long": 2, "duplicate": 1}, "versions": {},
         **changes,

@@ -22,8 +22,11 @@ from drpo import Responder
 from drpo.errors import BudgetExceededError, ConfigError
 from drpo.programs.prose import ProseAdapter
 from drpo.serving.calls import call_scope, current_call
+from drpo.serving.caps import caps_of
+from drpo.serving.door import metered
 from drpo.serving.engine import build_lm
-from drpo.serving.roles import FailedCall, Meter, RecordedCall, Role, as_lm, metered
+from drpo.serving.meter import FailedCall, Meter, RecordedCall
+from drpo.serving.roles import Role, as_lm
 from drpo.serving.scripted import Prompt, scripted_lm
 from drpo.serving.settings import LMSettings
 
@@ -66,7 +69,7 @@ def test_calls_and_tokens_are_counted_under_their_role() -> None:
 def test_a_cap_on_calls_is_exact_under_threads(cap: int) -> None:
     """However many threads ask, no request beyond the cap reaches the engine, and every refusal says why."""
     reached, causes = [], []
-    meter = Meter(max_lm_calls=cap)
+    meter = Meter(caps_of({"max_lm_calls": cap}))
     lm = metered(scripted_lm(lambda prompt: reached.append(prompt) or "ok"), role=Role.TASK, meter=meter)
 
     def ask(number: int) -> bool:
@@ -88,14 +91,15 @@ def test_a_cap_on_calls_is_exact_under_threads(cap: int) -> None:
 class Slow(Meter):
     """Counts so slowly that every other thread looks at the cap meanwhile."""
 
-    def _change(self, role: Role, **amounts: float) -> None:
+    def _reached(self, role: Role) -> str | None:
+        reached = super()._reached(role)
         time.sleep(0.001)
-        super()._change(role, **amounts)
+        return reached
 
 
 def test_a_call_is_admitted_and_counted_in_one_step() -> None:
     """Invariant: between the look at the cap and the count no other thread gets in."""
-    meter = Slow(max_lm_calls=40)
+    meter = Slow(caps_of({"max_lm_calls": 40}))
 
     def admitted(_: int) -> bool:
         try:
@@ -105,12 +109,12 @@ def test_a_call_is_admitted_and_counted_in_one_step() -> None:
         return True
 
     with ThreadPoolExecutor(16) as pool:
-        assert sum(pool.map(admitted, range(100))) == meter.usage[Role.TASK].calls == 40
+        assert sum(pool.map(admitted, range(100))) == 40
 
 
 def test_a_cap_on_tokens_stops_the_next_call() -> None:
     """The call that reaches the cap is finished; the one after it is refused."""
-    meter = Meter(max_tokens=5)
+    meter = Meter(caps_of({"max_tokens": 5}))
     lm = metered(scripted_lm(echo), role=Role.TASK, meter=meter)
     lm("a b c")
     with pytest.raises(LMError):
@@ -120,7 +124,7 @@ def test_a_cap_on_tokens_stops_the_next_call() -> None:
 
 def test_a_cap_on_cost_without_a_price_is_refused_in_words() -> None:
     """Money that cannot be counted cannot be capped: the run stops and says which cap would work."""
-    lm = metered(scripted_lm(echo), role=Role.TASK, meter=(meter := Meter(max_cost=1.0)))
+    lm = metered(scripted_lm(echo), role=Role.TASK, meter=(meter := Meter(caps_of({"max_cost": 1.0}))))
     lm("a")
     with pytest.raises(LMError):
         lm("b")
@@ -136,7 +140,7 @@ def test_cached_replies_cost_nothing() -> None:
 
 
 def test_failed_calls_are_counted_and_retries_too() -> None:
-    """Each attempt that reached the engine is a call; those that failed are errors."""
+    """Each try that failed is an error; the one that was answered is the call."""
     attempts = iter([ServerError("down", status=500, retry_after=0.001), None])
 
     def flaky(prompt: Prompt) -> str:
@@ -147,7 +151,7 @@ def test_failed_calls_are_counted_and_retries_too() -> None:
 
     meter = Meter()
     assert metered(scripted_lm(flaky, num_retries=1), role=Role.JUDGE, meter=meter)("?") == ["up again"]
-    assert (meter.usage[Role.JUDGE].calls, meter.usage[Role.JUDGE].errors) == (2, 1)
+    assert (meter.usage[Role.JUDGE].calls, meter.usage[Role.JUDGE].errors) == (1, 1)
 
 
 def test_a_record_answers_in_any_order() -> None:

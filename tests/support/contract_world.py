@@ -220,3 +220,9 @@ if __name__ == "__main__":
     for name in ADAPTERS:
         for number in KILLS:
             _kill_in_the_middle(Path(sys.argv[1]) / f"{name}-{number}", name, number)
+
+
+def requests_of(program: dspy.Module) -> dict[str, int]:
+    """Return how many requests a compiled program says were sent, by role, failed ones included."""
+    roles = program.drpo_result["bill"]["roles"]
+    return {role: used["calls"] + used["errors"] for role, used in roles.items()}

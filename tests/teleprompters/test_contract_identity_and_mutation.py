@@ -15,7 +15,7 @@ from dspy.utils.callback import BaseCallback
 
 from drpo import DRPOTeleprompter
 from drpo.errors import ConfigError
-from drpo.serving.roles import MeteredEngine
+from drpo.serving.door import MeteredEngine
 from drpo.serving.scripted import ScriptedEngine, scripted_lm
 
 

@@ -26,7 +26,7 @@ from drpo.serving.scripted import Prompt
 
 def figures(program: dspy.Module) -> dict[str, Any]:
     """Return a result's record apart from how long it took."""
-    return {key: value for key, value in program.drpo_result.items() if key != "seconds"}
+    return {key: value for key, value in program.drpo_result.items() if key != "bill"}
 
 
 def dawdle(role: str, prompt: Prompt) -> None:

@@ -31,7 +31,7 @@ from contract_programs import (
     examples_for,
     picture,
 )
-from contract_world import World, settings_now
+from contract_world import World, requests_of, settings_now
 from dspy import lm15
 from dspy.utils.callback import ACTIVE_CALL_ID, BaseCallback
 from dspy.utils.exceptions import LMAuthError, LMError
@@ -39,9 +39,8 @@ from dspy.utils.exceptions import LMAuthError, LMError
 from drpo import DRPOTeleprompter, load
 from drpo.errors import BudgetExceededError, ConfigError, JudgeError, ProgramFailureError
 from drpo.programs.retrieval import RetrievingPredict
-from drpo.serving.roles import MeteredEngine
+from drpo.serving.door import MeteredEngine
 from drpo.serving.scripted import Prompt
-from drpo.teleprompters.result import BILL
 
 ROLES = ("task", "judge", "criteria", "prompt")
 TINY = {
@@ -95,7 +94,7 @@ def instructions(program: dspy.Module) -> list[str]:
 
 
 def figures(program: dspy.Module) -> dict[str, Any]:
-    return {key: value for key, value in program.drpo_result.items() if key != "seconds"}
+    return {key: value for key, value in program.drpo_result.items() if key != "bill"}
 
 
 def dawdle(role: str, prompt: Prompt) -> None:
@@ -175,7 +174,7 @@ def test_own_lms_are_kept() -> None:
         assert one.think.predict.lm.kwargs == own.kwargs
         assert not isinstance(one.think.predict.lm.engine, MeteredEngine)
         assert one.answer.lm is None
-    assert program.drpo_result["lm_calls"] == world.calls
+    assert requests_of(program) == world.calls
 
 
 @pytest.mark.parametrize("make", [Rising, Flat, World])
@@ -518,7 +517,7 @@ def outcome(world: World, program: dspy.Module | None) -> Any:
     """Return what must not hang on the threads, and check the counts."""
     if program is None:
         return None
-    assert program.drpo_result["lm_calls"] == world.calls
+    assert requests_of(program) == world.calls
     keys = ("instructions", "search_value", "decision", "gain", "gain_ci", "returned", "num_demos", "stopped")
     candidates = [(entry["score"], entry["instructions"]) for entry in program.candidate_programs]
     return {key: program.drpo_result[key] for key in keys}, candidates, world.rendered(program)
@@ -579,7 +578,7 @@ def test_tokens(num_threads: int) -> None:
         program = capped(world, max_tokens=cap, num_threads=num_threads)
         used = [len(prompt.text.split()) for role in ROLES for prompt in getattr(world, role).engine.prompts]
         assert sum(sorted(used)[:-num_threads]) < cap
-        assert program is None or program.drpo_result["lm_calls"] == world.calls
+        assert program is None or requests_of(program) == world.calls
 
 
 # --- data of any size -----------------------------------------------------------------------------
@@ -697,10 +696,9 @@ def test_an_interrupted_run_is_resumed(
     program = compiled(resumed, log_dir=tmp_path / "run", num_threads=3)
     assert resumed.num_calls == num_calls - calls
     found = program.drpo_result
-    assert {key: found[key] for key in expected if key not in BILL} == {
-        key: value for key, value in expected.items() if key not in BILL
-    }
-    assert sum(found["lm_errors"].values()) == len(lines) - calls  # also those of the first part
+    assert {key: found[key] for key in expected} == expected
+    errors = sum(role["errors"] for role in found["bill"]["roles"].values())
+    assert errors == len(lines) - calls  # also those of the first part
     for name in (*FILES, "result.json"):
         assert (tmp_path / "run" / name).read_text() == (folder / name).read_text(), name
 

@@ -21,7 +21,10 @@ from drpo.metrics.judgement import Score
 from drpo.programs.demo_rewriter import DemonstrationRewriter
 from drpo.programs.retrieval import RetrievingPredict
 from drpo.serving.calls import current_sample
-from drpo.serving.roles import Meter, Role, metered
+from drpo.serving.caps import caps_of
+from drpo.serving.door import metered
+from drpo.serving.meter import Meter
+from drpo.serving.roles import Role
 from drpo.serving.scripted import Prompt, scripted_lm
 from drpo.serving.simulated.engine import simulated_lm
 from drpo.serving.simulated.world import World
@@ -261,7 +264,7 @@ class TestEither:
 
     def test_a_cap_ends_the_run(self, climb: Climb) -> None:
         with pytest.raises(BudgetExceededError, match="max_lm_calls=5"):
-            simulated(climb, threads=2, meter=Meter(max_lm_calls=5))
+            simulated(climb, threads=2, meter=Meter(caps_of({"max_lm_calls": 5})))
 
     def test_threads_change_nothing(self, climb: Climb) -> None:
         """Invariant: the same answers, scores and number of calls at any number of threads."""

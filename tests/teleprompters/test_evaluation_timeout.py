@@ -12,7 +12,9 @@ from contract_world import World
 
 from drpo import DynamicReward, Responder
 from drpo.errors import JudgeError
-from drpo.serving.roles import Meter, Role, metered
+from drpo.serving.door import metered
+from drpo.serving.meter import Meter
+from drpo.serving.roles import Role
 from drpo.serving.scripted import Prompt
 from drpo.teleprompters.evaluation import Evaluator, Judged
 from drpo.teleprompters.pool import TaskPool

@@ -17,7 +17,8 @@ import pytest
 from contract_world import World
 from interrupted import interrupted_run
 
-from drpo.serving.roles import Meter, Role
+from drpo.serving.meter import Meter
+from drpo.serving.roles import Role
 from drpo.teleprompters.interrupts import interruptible
 
 

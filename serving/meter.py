@@ -1,0 +1,200 @@
+"""What a run has used, role by role, and the caps on it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+
+from dspy.clients.errors import wrap_error
+from dspy.lm15 import Response
+
+from ..errors import BudgetExceededError
+from .caps import Cap, CapKind
+from .roles import Role
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one role has used."""
+
+    calls: int = 0
+    """Calls that were answered."""
+    errors: int = 0
+    """Tries that failed; each was a request that came to nothing."""
+    replayed: int = 0
+    """Replies taken from the record of an earlier run instead of sending the request."""
+    truncated: int = 0
+    """Replies that ended at the token limit."""
+    prompt_tokens: int = 0
+    """Tokens read, as the server counts them."""
+    completion_tokens: int = 0
+    """Tokens written, as the server counts them."""
+    seconds: float = 0.0
+    """Sum of the answered calls' durations; calls overlap, so it exceeds the run's."""
+    cost: float | None = 0.0
+    """Price in dollars; None once a call's price is unknown."""
+
+    @property
+    def requests(self) -> int:
+        """Requests sent: calls that were answered and tries that failed."""
+        return self.calls + self.errors
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read and written."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True)
+class RecordedCall:
+    """One finished call as the record keeps it."""
+
+    response: Response
+    """The reply."""
+    seconds: float
+    """How long it took; with a simulated model, how long it would have taken."""
+    cost: float | None
+    """Its price in dollars; None if unknown."""
+
+
+@dataclass(frozen=True)
+class FailedCall:
+    """One try of a call that came back with an error."""
+
+    kind: str
+    """The class of the error."""
+    message: str
+    """What it said, without secrets."""
+    seconds: float
+    """How long it took."""
+
+
+class Meter:
+    """Counts calls, tokens, seconds and money by role, and holds the caps.
+
+    Args:
+        caps: What the run may use.
+    """
+
+    def __init__(self, caps: Sequence[Cap] = ()) -> None:
+        self.caps = tuple(caps)
+        self.usage = {role: Usage() for role in Role}
+        self.stopped: str | None = None
+        """Why no further call is allowed; None while calls are allowed."""
+        self.failures: dict[Role, Exception] = {}
+        """The last error of each role that had one."""
+        self.kinds: dict[Role, Counter[str]] = {role: Counter() for role in Role}
+        """How often each kind of error occurred, by role."""
+        self.halted: BaseException | None = None
+        """Why the run ends at once, with nothing more sent: it was interrupted, or its record cannot be written."""
+        self.abandoned: Future[None] = Future()
+        """Done once not even the calls under way are waited for."""
+        self._under_way: Counter[Role] = Counter()
+        self._lock = threading.Lock()
+        self._begin = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the meter was made."""
+        return time.monotonic() - self._begin
+
+    def admit(self, role: Role) -> None:
+        """Make room for a request that is about to be sent, or refuse it; `finish`, `fail` or `drop` follows.
+
+        Raises:
+            BudgetExceededError: If a cap is reached, the calls under way counted.
+            KeyboardInterrupt, RunDirectoryError: If the run is halted.
+        """
+        self.go_on()
+        with self._lock:
+            self.stopped = self.stopped or self._reached(role)
+            if self.stopped:
+                raise BudgetExceededError(self.stopped)
+            self._under_way[role] += 1
+
+    def go_on(self) -> None:
+        """Raise if the run is halted.
+
+        Raises:
+            KeyboardInterrupt, RunDirectoryError: Why it is.
+        """
+        if self.halted is not None:
+            raise type(self.halted)(*self.halted.args)
+
+    def finish(self, role: Role, call: RecordedCall, *, replayed: bool = False) -> None:
+        """Count a call that was answered, now or, if it is replayed, in an earlier run."""
+        used = call.response.usage
+        with self._lock:
+            if not replayed:
+                self._under_way[role] -= 1
+            self._change(
+                role,
+                calls=1,
+                replayed=int(replayed),
+                truncated=int(call.response.finish_reason == "length"),
+                prompt_tokens=used.input_tokens or 0,
+                completion_tokens=used.output_tokens or 0,
+                seconds=call.seconds,
+            )
+            was = self.usage[role].cost
+            now = None if was is None or call.cost is None else was + call.cost
+            self.usage[role] = replace(self.usage[role], cost=now)
+
+    def fail(self, role: Role, failed: FailedCall, error: Exception | None = None) -> None:
+        """Count a try that came back with an error, now or, if there is no `error`, in an earlier run."""
+        with self._lock:
+            if error is not None:
+                self._under_way[role] -= 1
+            self._change(role, errors=1)
+            self.kinds[role][failed.kind] += 1
+            if error is not None:
+                self.failures[role] = error
+
+    def drop(self, role: Role) -> None:
+        """Take back the room for a request of which nobody knows what became."""
+        with self._lock:
+            self._under_way[role] -= 1
+
+    def check(self) -> None:
+        """Raise if every request of a role failed: a program or a metric may have hidden that from its caller.
+
+        Raises:
+            LMError: The role's last failure.
+        """
+        for role, error in self.failures.items():
+            if not self.usage[role].calls:
+                raise wrap_error(error, model=role.value) from error
+
+    def totals(self, name: str) -> int:
+        """Return the sum over the roles of one count, `calls` or `tokens` for example."""
+        return sum(getattr(usage, name) for usage in self.usage.values())
+
+    def used(self, cap: Cap) -> float | None:
+        """Return how much of what a cap bounds is used; None if a call's price is not known."""
+        if cap.kind is CapKind.SECONDS and cap.role is None:
+            return self.elapsed
+        name = {CapKind.LM_CALLS: "requests", CapKind.TOKENS: "tokens", CapKind.COST: "cost", CapKind.SECONDS: "seconds"}
+        amounts = [getattr(self.usage[role], name[cap.kind]) for role in Role if cap.role in (None, role)]
+        return None if None in amounts else sum(amounts)
+
+    def _reached(self, role: Role) -> str | None:
+        """Return which cap a further call of a role would exceed, in words."""
+        for cap in self.caps:
+            if cap.role not in (None, role):
+                continue
+            used = self.used(cap)
+            if used is None:
+                return f"{cap}: a call has no known price; give the LM a price, or cap max_lm_calls or max_tokens"
+            if cap.kind is CapKind.LM_CALLS:
+                used += sum(count for one, count in self._under_way.items() if cap.role in (None, one))
+            if used >= cap.limit:
+                return f"{cap} is reached"
+        return None
+
+    def _change(self, role: Role, **amounts: float) -> None:
+        was = self.usage[role]
+        self.usage[role] = replace(was, **{name: getattr(was, name) + amount for name, amount in amounts.items()})
