@@ -53,6 +53,10 @@ Set = Annotated[
         help="Override a key of the config, dotted: --set lms.task.temperature=0.7. Repeatable.",
     ),
 ]
+Data = Annotated[
+    str | None,
+    typer.Option(help="Prompts in place of the config's data.prompts: a file, hf:<data set>, or builtin:prompts."),
+]
 Out = Annotated[Path | None, typer.Option(help="Also save the compiled program here (.json).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON instead of the summary.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")]
@@ -61,10 +65,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress.")
 @app.command("compile")
 def compile_command(
     config: Config = "default",
-    data: Annotated[
-        str | None,
-        typer.Option(help="Prompts in place of the config's data.prompts: a file, hf:<data set>, or builtin:prompts."),
-    ] = None,
+    data: Data = None,
     log_dir: Annotated[
         Path | None,
         typer.Option(
@@ -85,13 +86,8 @@ def compile_command(
 
     Example: drpo compile openai --data prompts.jsonl --log-dir runs/first
     """
-    from drpo.configs.settings import load_settings
-
     _check_out(out)
-    overrides = list(set_ or [])
-    if data is not None:
-        overrides.append(f"data.prompts={data}")
-    settings = load_settings(config, overrides)
+    settings = _settings(config, data, set_)
     folder = log_dir or Path("runs") / f"{Path(config).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     _compile(settings, folder, out=out, as_json=as_json, quiet=quiet)
 
@@ -140,6 +136,53 @@ def resume(
     _show(result, seed_instructions, directory, as_json=as_json)
 
 
+@app.command("estimate")
+def estimate_command(
+    config: Config = "default",
+    data: Data = None,
+    set_: Set = None,
+    no_probe: Annotated[
+        bool, typer.Option("--no-probe", help="Make no call: then minutes are not known, and tokens less exactly.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON instead of the table.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say before what a run will take: calls, tokens, money and minutes by role, each with a range.
+
+    Your models are asked five times, about your prompts; then the whole search is rehearsed on simulated models, with
+    your settings and caps, in this process. Nothing is written.
+
+    Example: drpo estimate openai --data prompts.jsonl --set max_cost=2
+    """
+    from dspy.utils.exceptions import LMError
+
+    from drpo.estimating import estimate
+    from drpo.reports.estimate import print_estimate
+    from drpo.reports.summary import SIMULATED_BANNER
+
+    settings = _settings(config, data, set_)
+    if settings.is_simulated:
+        _say(quiet)(SIMULATED_BANNER)
+    try:
+        found = estimate(settings, with_probe=not no_probe, say=_say(quiet)).as_dict()
+    except LMError as error:
+        raise typer.Exit(_fail(error, remedy="estimate again once it answers, or without it by --no-probe")) from None
+    if as_json:
+        _print_json(found)
+    else:
+        print_estimate(found, console=Console())
+
+
+def _settings(config: str, data: str | None, set_: list[str] | None) -> Any:
+    """Return a config's settings with what the command line says in their place."""
+    from drpo.configs.settings import load_settings
+
+    overrides = list(set_ or [])
+    if data is not None:
+        overrides.append(f"data.prompts={data}")
+    return load_settings(config, overrides)
+
+
 def _compile(settings: Any, folder: Path, *, out: Path | None, as_json: bool, quiet: bool) -> None:
     """Run a config in a run directory, and show what came of it."""
     from drpo.commands import compile_program
@@ -167,7 +210,7 @@ def _show(result: dict[str, Any], seed_instructions: dict[str, str], folder: Pat
     from drpo.reports.summary import print_summary
 
     if as_json:
-        print(json.dumps(result, ensure_ascii=False, indent=2))
+        _print_json(result)
     else:
         print_summary(result, seed_instructions=seed_instructions, log_dir=folder, console=Console())
 
@@ -307,8 +350,16 @@ def main() -> None:
         sys.exit(_fail(error))
 
 
-def _fail(error: Exception) -> int:
-    """Print an error as one line per problem, and return the exit code."""
+RESUME = "go on by `drpo resume DIR`, or by the same command with the same --log-dir"
+
+
+def _fail(error: Exception, *, remedy: str = RESUME) -> int:
+    """Print an error as one line per problem, and return the exit code.
+
+    Args:
+        error: What ended the command.
+        remedy: What to do once a model that could not be reached answers again.
+    """
     if isinstance(error, _MISTAKES):
         return _say_error(str(error), 2)
     if isinstance(error, DRPOError):
@@ -320,22 +371,26 @@ def _fail(error: Exception) -> int:
         LMUnsupportedModelError,
     )
 
+    said = str(error).strip().partition("\n")[0]  # DSPy adds lines of advice for those who call it from Python
     if isinstance(error, LMAuthError):
-        return _say_error(f"the model's server refuses the key: {error}; set the variable that api_key_env names", 2)
+        return _say_error(f"the model's server refuses the key: {said}; set the variable that api_key_env names", 2)
     if isinstance(error, (LMConfigurationError, LMUnsupportedModelError)):
-        return _say_error(f"the model cannot be used: {error}; check lms.<role>.model and api_base", 2)
+        return _say_error(f"the model cannot be used: {said}; check lms.<role>.model and api_base", 2)
     if isinstance(error, LMError):
-        return _say_error(
-            f"a model cannot be reached: {error}; go on by `drpo resume DIR`, or by the same command with "
-            "the same --log-dir",
-            1,
-        )
+        return _say_error(f"a model cannot be reached: {said}; {remedy}", 1)
     raise error
 
 
 def _say_error(text: str, code: int) -> int:
-    print(f"drpo: {text}", file=sys.stderr)
+    from drpo.programs.boundary import visible
+
+    print(f"drpo: {visible(text)}", file=sys.stderr)  # it may quote a model or a file
     return code
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    # A model's text may hold characters that a terminal obeys; programs that read JSON get them as they are.
+    print(json.dumps(data, ensure_ascii=sys.stdout.isatty(), indent=2))
 
 
 def _say(quiet: bool) -> Any:

@@ -73,8 +73,8 @@ def compile_program(settings: RunSettings, *, log_dir: Path, display_progress: b
     )
     say(str(prompts))
     trainset, valset = prompts.split(settings.data.num_val)
-    student = _responder(settings)
-    reward = _reward(settings)
+    student = responder_of(settings)
+    reward = reward_of(settings)
     say(_plan(settings, trainset, valset))
     world = None if settings.world is None else World.named(settings.world)
     with servers_of(settings, dict(settings.lms.roles()), log_dir=log_dir, say=say) as lms:
@@ -173,7 +173,8 @@ def _plan(settings: RunSettings, trainset: list[dspy.Example], valset: list[dspy
     )
 
 
-def _responder(settings: RunSettings) -> Responder:
+def responder_of(settings: RunSettings) -> Responder:
+    """Return the program that a config describes, with its demonstrations."""
     program, k = settings.program, settings.k
     output = output_field(dspy.Signature(program.signature))
     demos = (
@@ -197,7 +198,8 @@ def _responder(settings: RunSettings) -> Responder:
     )
 
 
-def _reward(settings: RunSettings) -> DynamicReward:
+def reward_of(settings: RunSettings) -> DynamicReward:
+    """Return the reward that a config describes, with a ledger of its own."""
     reward = settings.reward
     criteria = None
     if reward.criteria is not None:

@@ -1,8 +1,10 @@
-"""What an LM's error means: that the service failed, that it refused one request, or that one reply came too late."""
+"""What an LM's error means: that the service failed, that it refused one request, or that one call was given up."""
 
 from __future__ import annotations
 
-from dspy.utils.exceptions import LMError, LMInvalidRequestError, LMTimeoutError, LMUnsupportedModelError
+from dspy.utils.exceptions import LMError, LMInvalidRequestError, LMUnsupportedModelError
+
+_GIVEN_UP = ("call_timeout", "call_failed")  # the codes that `serving/retrying.py` gives
 
 
 def is_refusal(error: BaseException) -> bool:
@@ -13,13 +15,13 @@ def is_refusal(error: BaseException) -> bool:
     return isinstance(error, LMInvalidRequestError) and not isinstance(error, LMUnsupportedModelError)
 
 
-def is_timeout(error: BaseException) -> bool:
-    """Tell whether the reason of an error is that a run's patience with one call was over.
+def is_given_up(error: BaseException) -> bool:
+    """Tell whether the reason of an error is that one call was given up: it came too late, or failed too often.
 
-    It says nothing about other calls, unlike a time-out that the endpoint reports after all retries, which is an
-    outage. A program may dress it up as an error of its own, so what an error was raised from is looked at too.
+    It says nothing about other calls, unlike an outage. A program may dress it up as an error of its own, so what an
+    error was raised from is looked at too.
     """
-    return _is_late(_lm_error_in(error))
+    return _is_given_up(_lm_error_in(error))
 
 
 def outage_in(error: BaseException) -> LMError | None:
@@ -28,11 +30,11 @@ def outage_in(error: BaseException) -> LMError | None:
     A program may dress the failure up as an error of its own, so what an error was raised from is looked at too.
     """
     found = _lm_error_in(error)
-    return None if found is None or is_refusal(found) or _is_late(found) else found
+    return None if found is None or is_refusal(found) or _is_given_up(found) else found
 
 
-def _is_late(error: BaseException | None) -> bool:
-    return isinstance(error, LMTimeoutError) and error.code == "call_timeout"  # the code that `serving/roles.py` gives
+def _is_given_up(error: LMError | None) -> bool:
+    return error is not None and error.code in _GIVEN_UP
 
 
 def _lm_error_in(error: BaseException) -> LMError | None:

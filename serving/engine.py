@@ -18,13 +18,15 @@ import dspy
 from dspy.clients._http import retry_after_seconds
 from dspy.clients.engines.litellm_errors import litellm_errors
 from dspy.clients.lm15_boundary import request_kwargs, response_value
-from dspy.lm15 import Request, Response, response_to_events
+from dspy.lm15 import LM15Error, Request, Response, response_to_events
 
 from ..errors import ConfigError
 from .calls import CALL_HEADER, current_call, current_sample
+from .endpoints import Endpoints
 from .prices import Prices
 from .secrets import remember, scrub
 from .settings import SIMULATED, LMSettings
+from .wire_errors import told_apart
 
 if TYPE_CHECKING:
     from .simulated.world import World
@@ -34,7 +36,7 @@ _LOCAL_PROVIDERS = ("hosted_vllm/",)
 
 
 class LiteLLMEngine:
-    """Send canonical requests through LiteLLM, over its Router when there are several endpoints.
+    """Send canonical requests through LiteLLM, each to one of the endpoints if there are several.
 
     Args:
         settings: The role's model, endpoints and timeouts. Sampling stands on the `dspy.LM`, not here.
@@ -53,6 +55,11 @@ class LiteLLMEngine:
         if settings.api_key_env is not None:
             self._options["api_key"] = _environment_key(settings.api_key_env)
         remember({**self._options, "api_base": settings.api_base})
+        self.endpoints = Endpoints(len(self.bases) or 1)
+        """Which of them rest, and how busy each is."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LiteLLMEngine:
+        return self  # copies of an LM ask the same endpoints: what is known of them holds for all
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -76,11 +83,35 @@ class LiteLLMEngine:
         known = frozenset(_litellm().get_supported_openai_params(model=self.settings.model) or ())
         return known | {"response_format"} if self.supports_response_schema else known - {"response_format"}
 
+    @property
+    def model(self) -> str:
+        """The model string."""
+        return self.settings.model
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The endpoints' addresses; empty: the provider's own."""
+        base = self.settings.api_base
+        return (base,) if isinstance(base, str) else base or ()
+
     def complete(self, request: Request) -> Response:
-        """Send one request and return its reply; LiteLLM's errors become DSPy's."""
+        """Return the reply to a request; where one endpoint fails, the others are asked at once.
+
+        Whether a request is tried again after that is DSPy's to say, and in a run `retrying.py`'s.
+        """
+        for _ in range(len(self.endpoints) - 1):
+            try:
+                return self.once(request)
+            except LM15Error as error:
+                if not getattr(error, "elsewhere", False):
+                    raise
+        return self.once(request)
+
+    def once(self, request: Request) -> Response:
+        """Send one request to one endpoint and return its reply; LiteLLM's errors become DSPy's."""
         metered = self._prices.metered(current_call())
-        with _silent_about_keys(), litellm_errors(model=request.model), _waiting_as_told(), metered:
-            raw = self._send(**self._arguments(request))
+        with self.endpoints.one() as place, _errors(request.model), metered:
+            raw = self._send[place](**self._arguments(request))
         return response_value(raw, "chat", request)
 
     def stream(self, request: Request) -> Iterator[Any]:
@@ -132,28 +163,14 @@ class LiteLLMEngine:
         return f"/{SIMULATED}" in self.settings.model
 
     @cached_property
-    def _send(self) -> Any:
-        litellm, settings, options = _litellm(), self.settings, dict(self._options)
-        model = settings.model
-        bases = (settings.api_base,) if isinstance(settings.api_base, str) else settings.api_base or ()
-        if settings.model_type == "text":
+    def _send(self) -> list[Any]:
+        litellm, options, model = _litellm(), dict(self._options), self.settings.model
+        if self.settings.model_type == "text":
             model = _text_model(model)
-            if bases:
+            if self.bases:
                 options.setdefault("api_key", "none")  # the OpenAI client insists on one; a local server ignores it
-        endpoints = [{**options, "model": model, "api_base": base} for base in bases] or [{**options, "model": model}]
-        if len(endpoints) == 1:
-            return partial(litellm.completion, **endpoints[0], num_retries=0)
-        # An endpoint is left alone for a while after its second failure, so these are enough to reach every other one.
-        tries = 2 * (len(endpoints) - 1)
-        router = litellm.Router(
-            model_list=[{"model_name": settings.model, "litellm_params": endpoint} for endpoint in endpoints],
-            num_retries=tries,
-            retry_policy=_retry_policy(tries),
-            routing_strategy="least-busy",
-            allowed_fails=1,
-            cooldown_time=10,
-        )
-        return partial(router.completion, model=settings.model)
+        ask = partial(litellm.completion, **options, model=model, num_retries=0)
+        return [partial(ask, api_base=base) for base in self.bases] or [ask]
 
 
 class InThread:
@@ -211,7 +228,7 @@ def build_lm(settings: LMSettings, *, world: World | None = None) -> dspy.LM:
         temperature=settings.temperature,
         max_tokens=settings.max_tokens,
         cache=settings.cache,
-        num_retries=settings.num_retries,  # with waits; the Router goes on to another endpoint at once
+        num_retries=settings.num_retries,
         engine=engine,
         async_engine=InThread(engine),
         **{name: value for name, value in sampling.items() if value is not None},
@@ -252,15 +269,11 @@ def _text_model(model: str) -> str:
     return f"text-completion-openai/{name}" if provider in {"hosted_vllm", "openai"} else model
 
 
-def _retry_policy(times: int) -> Any:
-    return _litellm().router.RetryPolicy(
-        AuthenticationErrorRetries=0,
-        BadRequestErrorRetries=0,
-        ContentPolicyViolationErrorRetries=0,
-        TimeoutErrorRetries=times,
-        RateLimitErrorRetries=times,
-        InternalServerErrorRetries=times,
-    )
+@contextmanager
+def _errors(model: str) -> Iterator[None]:
+    """Raise LiteLLM's errors as DSPy's, told apart by what broke, and without keys."""
+    with _silent_about_keys(), told_apart(), litellm_errors(model=model), _waiting_as_told():
+        yield
 
 
 @contextmanager
@@ -275,14 +288,13 @@ def _silent_about_keys() -> Iterator[None]:
 
 @contextmanager
 def _waiting_as_told() -> Iterator[None]:
-    """Give an error the seconds to wait where DSPy, which does the waiting, looks for them."""
+    """Give an error the seconds to wait where DSPy looks for them."""
     try:
         yield
     except Exception as error:
         headers = getattr(error, "litellm_response_headers", None) or {}
         told = retry_after_seconds(headers.get("retry-after"))
-        # The second: the Router's, when every endpoint is left alone for a while.
-        error.retry_after = getattr(error, "cooldown_time", None) if told is None else told  # type: ignore[attr-defined]
+        error.retry_after = told  # type: ignore[attr-defined]
         raise
 
 

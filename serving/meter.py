@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections import Counter
@@ -15,6 +16,9 @@ from dspy.lm15 import Response
 from ..errors import BudgetExceededError
 from .caps import Cap, CapKind
 from .roles import Role
+from .services import Services
+
+_TURN = 0.2  # seconds between two looks at whether a call that waits is still wanted
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class FailedCall:
     """What it said, without secrets."""
     seconds: float
     """How long it took."""
+    given_up: str | None = None
+    """The code with which the call was given up for good, after this try; `message` says why then."""
 
 
 class Meter:
@@ -84,13 +90,22 @@ class Meter:
         self.caps = tuple(caps)
         self.usage = {role: Usage() for role in Role}
         self.stopped: str | None = None
+        """The first cap that was reached, in words; None while none is."""
+        self.refusing: str | None = None
         """Why no further call is allowed; None while calls are allowed."""
         self.failures: dict[Role, Exception] = {}
         """The last error of each role that had one."""
         self.kinds: dict[Role, Counter[str]] = {role: Counter() for role in Role}
         """How often each kind of error occurred, by role."""
+        self.given_up = dict.fromkeys(Role, 0)
+        """How many calls were given up, by role: they are missing."""
+        self.waited = dict.fromkeys(Role, 0.0)
+        """Seconds that calls waited for their next try, or until their endpoint took more of them, by role."""
+        self.services = Services()
+        """What is known of who is asked."""
         self.halted: BaseException | None = None
-        """Why the run ends at once, with nothing more sent: it was interrupted, or its record cannot be written."""
+        """Why the run ends at once, with nothing more sent: it was interrupted, its record cannot be written, or no
+        call would be answered."""
         self.abandoned: Future[None] = Future()
         """Done once not even the calls under way are waited for."""
         self._under_way: Counter[Role] = Counter()
@@ -111,19 +126,46 @@ class Meter:
         """
         self.go_on()
         with self._lock:
-            self.stopped = self.stopped or self._reached(role)
-            if self.stopped:
-                raise BudgetExceededError(self.stopped)
+            self._check(role)
             self._under_way[role] += 1
+
+    def still(self, role: Role) -> None:
+        """Raise what `admit` would raise for a call that waits to be sent."""
+        self.go_on()
+        with self._lock:
+            self._check(role)
+
+    def wait(self, role: Role, seconds: float) -> None:
+        """Wait between two tries of a call; ends early with what `admit` would raise.
+
+        Args:
+            role: Whose call it is.
+            seconds: How long.
+        """
+        begin = time.monotonic()
+        try:
+            while True:
+                self.still(role)
+                left = begin + seconds - time.monotonic()
+                if left <= 0:
+                    return
+                time.sleep(min(left, _TURN))
+        finally:
+            self.add_wait(role, time.monotonic() - begin)
+
+    def add_wait(self, role: Role, seconds: float) -> None:
+        """Count the seconds that a call has waited to be sent."""
+        with self._lock:
+            self.waited[role] += seconds
 
     def go_on(self) -> None:
         """Raise if the run is halted.
 
         Raises:
-            KeyboardInterrupt, RunDirectoryError: Why it is.
+            KeyboardInterrupt, RunDirectoryError, LMError: Why it is.
         """
         if self.halted is not None:
-            raise type(self.halted)(*self.halted.args)
+            raise copy.copy(self.halted)  # each thread its own: a traceback grows with every raising
 
     def finish(self, role: Role, call: RecordedCall, *, replayed: bool = False) -> None:
         """Count a call that was answered, now or, if it is replayed, in an earlier run."""
@@ -154,6 +196,11 @@ class Meter:
             if error is not None:
                 self.failures[role] = error
 
+    def lose(self, role: Role) -> None:
+        """Count a call that is given up, now or in an earlier run."""
+        with self._lock:
+            self.given_up[role] += 1
+
     def drop(self, role: Role) -> None:
         """Take back the room for a request of which nobody knows what became."""
         with self._lock:
@@ -169,6 +216,10 @@ class Meter:
             if not self.usage[role].calls:
                 raise wrap_error(error, model=role.value) from error
 
+    def allow(self) -> None:
+        """Let the next part of a run make calls, as far as the caps go: one on a single role leaves the others."""
+        self.refusing = None
+
     def totals(self, name: str) -> int:
         """Return the sum over the roles of one count, `calls` or `tokens` for example."""
         return sum(getattr(usage, name) for usage in self.usage.values())
@@ -177,9 +228,20 @@ class Meter:
         """Return how much of what a cap bounds is used; None if a call's price is not known."""
         if cap.kind is CapKind.SECONDS and cap.role is None:
             return self.elapsed
-        name = {CapKind.LM_CALLS: "requests", CapKind.TOKENS: "tokens", CapKind.COST: "cost", CapKind.SECONDS: "seconds"}
+        name = {
+            CapKind.LM_CALLS: "requests",
+            CapKind.TOKENS: "tokens",
+            CapKind.COST: "cost",
+            CapKind.SECONDS: "seconds",
+        }
         amounts = [getattr(self.usage[role], name[cap.kind]) for role in Role if cap.role in (None, role)]
         return None if None in amounts else sum(amounts)
+
+    def _check(self, role: Role) -> None:
+        self.refusing = self.refusing or self._reached(role)
+        if self.refusing:
+            self.stopped = self.stopped or self.refusing
+            raise BudgetExceededError(self.refusing)
 
     def _reached(self, role: Role) -> str | None:
         """Return which cap a further call of a role would exceed, in words."""

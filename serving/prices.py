@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from .settings import LMSettings
+from .settings import SIMULATED, LMSettings
 
 if TYPE_CHECKING:
     from dspy.lm15 import Usage  # configs read prices, and are cheap to import
@@ -103,7 +103,7 @@ class Prices:
 
     def __init__(self, settings: LMSettings, *, clock: ServerClock | None = None) -> None:
         self._settings = settings
-        self._listed = True
+        self._listed = not settings.model.startswith(SIMULATED)
         self._clock = (clock or _clock_of(settings)) if settings.hourly_price is not None else None
 
     @contextmanager

@@ -45,9 +45,10 @@ class LMSettings(BaseModel):
     """Longest text in one field of a structured reply, in characters; for servers that hold small models to a schema,
     such as vLLM. None: no limit."""
     num_retries: int = Field(default=3, ge=0)
-    """How often a call is tried again after a rate limit, a time-out or a server error."""
+    """How often a call is tried again after a server error, a broken connection or a time-out. Rate limits are waited
+    out besides. 0: each call is asked once, and an error of these kinds ends the run."""
     timeout: float = Field(default=120.0, gt=0.0)
-    """Seconds after which a call counts as failed."""
+    """Seconds that a reply is waited for, and each part of it; then the try has failed."""
     cache: bool = False
     """Whether DSPy's cache may answer. Off, so that a run's counts are what was really asked."""
     extra_body: dict[str, Any] = Field(default_factory=dict)

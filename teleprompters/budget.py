@@ -47,20 +47,22 @@ class Budget:
             step: What is to be repeated.
             besides: What has to be paid for as well, once.
         """
-        found = math.inf
-        for cap in self._meter.caps:
-            used = self._meter.used(cap)
-            if used is None:
-                return 0.0
-            each = self._need(cap, step)
-            if each > 0:
-                found = min(found, max(0.0, cap.limit - used - self._need(cap, besides or {})) / each)
-        return found
+        return min([math.inf, *(self._fits(cap, step, besides or {}) for cap in self._meter.caps)])
+
+    def tightest(self, step: Calls) -> Cap:
+        """Return the cap that a step fits into least often; there is at least one cap."""
+        return min(self._meter.caps, key=lambda cap: self._fits(cap, step, {}))
 
     def share(self, expected: Calls) -> float:
         """Return by what a plan has to shrink to fit the caps on calls, 0 to 1; 1 if there is none."""
         needed = ((cap, self._need(cap, expected)) for cap in self._meter.caps if cap.kind is CapKind.LM_CALLS)
         return min([1.0, *(cap.limit / need for cap, need in needed if need > 0)])
+
+    def _fits(self, cap: Cap, step: Calls, besides: Calls) -> float:
+        used, each = self._meter.used(cap), self._need(cap, step)
+        if used is None:  # no price is known, so the next call will be refused
+            return 0.0
+        return max(0.0, cap.limit - used - self._need(cap, besides)) / each if each > 0 else math.inf
 
     def _need(self, cap: Cap, step: Calls) -> float:
         """Return how much of what a cap bounds a step takes; 0 while nothing is known of it."""

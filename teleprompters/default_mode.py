@@ -20,10 +20,9 @@ from ..metrics.judgement import LEVELS, to_unit
 from ..metrics.ledger import Entry
 from ..programs.demo_rewriter import DemonstrationRewriter
 from ..programs.rules import words
-from ..serving.roles import Role
 from .batches import Batches
 from .board import Board, Member
-from .budget import Budget, Calls, times, together
+from .budget import Budget, times
 from .candidates import Candidate, candidate_of, instruct
 from .demo_pool import bootstrapped, given_demonstrations, good, joined
 from .demonstrations import Demonstration, improve
@@ -34,7 +33,7 @@ from .minibatch_proposals import Credit, MinibatchProposals
 from .plan import evaluation_calls, held_out_calls, level_calls, planned_calls
 from .pool import Task
 from .presets import MinibatchSettings
-from .result import Decision
+from .result import FEWEST_PAIRS, Decision
 from .run import Outcome, Run, check_criteria
 from .screening import Screen
 from .selection import Select
@@ -109,7 +108,7 @@ class _DefaultMode:
         run = self._run
         leader = self._search()
         demonstrations = self._demonstrations(leader)
-        finals = FinalSelection(run, self._held, self._budget, evaluation=self._evaluation)
+        finals = FinalSelection(run, self._held, self._budget, evaluation=run.evaluation_calls)
         finalists = finals.finalists(
             leader.candidate, demonstrations, k=self._settings.k, search_gain=self._board.value(leader) / LEVELS
         )
@@ -194,21 +193,20 @@ class _DefaultMode:
 
     def _affordable(self) -> bool:
         """Tell whether another level leaves enough for the final selection."""
-        evaluation = self._evaluation
+        evaluation = self._run.evaluation_calls
+        if len(self._rounds) == 1:
+            self._fit_held()
         level = level_calls(self._settings, nodes=len(self._rounds[-1].beam), evaluation=evaluation)
-        final = times(len(self._held), held_out_calls(evaluation))
-        if self._budget.fits(together(level, final)) >= 1:
-            return True
-        self._run.progress.say("the search ends here: what is left is needed for the final selection")
-        return False
+        return self._run.affords(level, final=times(len(self._held), held_out_calls(evaluation)))
 
-    @property
-    def _evaluation(self) -> Calls:
-        """How many calls it takes to answer and judge a query: a program may make more than it has predictors."""
-        usage, judged = self._run.lms.meter.usage, self._run.evaluator.judgements
-        if not judged:
-            return evaluation_calls(task=self._predictors)
-        return evaluation_calls(task=usage[Role.TASK].calls / judged, judge=usage[Role.JUDGE].calls / judged)
+    def _fit_held(self) -> None:
+        """Hold out fewer queries if the plan is more than what is left: now it is known what a call takes."""
+        planned = planned_calls(
+            replace(self._settings, first_size=0), num_train=0, num_val=len(self._held),
+            predictors=self._predictors, optimize_demos=self._choices.optimize_demos,
+        )  # fmt: skip
+        share = min(1.0, self._budget.fits(planned))
+        self._held = self._held[: max(FEWEST_PAIRS, int(len(self._held) * share))]
 
     def _start(self, member: Member[Candidate], query: int) -> Judging:
         if member.number not in self._programs:
@@ -243,6 +241,7 @@ class _DefaultMode:
                     iterations=settings.demo_iters, rewrite_given=choices.rewrite_given_demos,
                 )  # fmt: skip
             except BudgetExceededError as error:
+                run.pool.settle()
                 run.progress.say(f"stopped: {error}; the demonstrations stay as they are")
             else:
                 # A label of the user's that was improved, but not enough to be shown, stays as it was.

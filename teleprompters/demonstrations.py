@@ -37,7 +37,7 @@ from ..metrics.judgement import Score
 from ..metrics.reward import DynamicReward
 from ..programs.boundary import one_line
 from ..programs.demo_rewriter import DemonstrationRewriter
-from ..programs.outages import is_refusal, is_timeout
+from ..programs.outages import is_given_up, is_refusal
 from ..programs.text import normalise, render_inputs
 from ..serving.calls import sample
 from .pool import TaskPool
@@ -224,7 +224,7 @@ class _Climber:
         try:
             judgement = self.reward.judge(dspy.Example(inputs).with_inputs(*inputs), dspy.Prediction(outputs))
         except LMError as error:
-            if not (is_refusal(error) or is_timeout(error)):
+            if not (is_refusal(error) or is_given_up(error)):
                 raise
             return None
         if judgement.mean is None:
@@ -243,7 +243,7 @@ class _Climber:
                     number=number,
                 )
         except LMError as error:
-            if not (is_refusal(error) or is_timeout(error)):
+            if not (is_refusal(error) or is_given_up(error)):
                 raise
             return None
         if text is None:

@@ -226,8 +226,10 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
                     seed=seed, settings=self.run_config, caps=self.caps,
                 )  # fmt: skip
                 directory = stack.enter_context(RunDirectory(self.log_dir, config=config))
-            lms = lms.metered(directory.calls if directory else None, timeout=self.call_timeout)
+            record = directory.calls if directory else None
+            lms = lms.metered(record, timeout=self.call_timeout, patience=self.outage_patience)
             progress = Progress(self.display_progress)
+            stack.enter_context(progress.warning())
             stack.enter_context(interruptible(lms.meter, shown=progress.shown))
             stack.callback(progress.halted, lms.meter)
             pool = stack.enter_context(TaskPool(self.num_threads or dspy.settings.num_threads, meter=lms.meter))

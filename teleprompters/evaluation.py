@@ -26,7 +26,7 @@ from ..errors import BudgetExceededError, ConfigError, DRPOError, JudgeError, Pr
 from ..metrics.judgement import Feedback, Score, from_unit
 from ..metrics.reward import DynamicReward, answer_of, query_of
 from ..programs.boundary import enclose, neutralise
-from ..programs.outages import is_timeout, outage_in
+from ..programs.outages import is_given_up, outage_in
 from ..serving.secrets import scrub, without_secrets
 
 LOWEST, EASY = 1.0, 4.5
@@ -117,7 +117,7 @@ class Evaluator:
             if isinstance(error, (ConfigError, BudgetExceededError)):
                 raise
             judged = Judged(query, answer, None, None, error=_said(error))
-            if not isinstance(error, (DRPOError, LMError)) and not is_timeout(error):
+            if not isinstance(error, (DRPOError, LMError)) and not is_given_up(error):
                 self._count_error(error)  # a metric of the user's that is broken
         self._count_judgement(judged)
         return replace(judged, steps=steps)
@@ -159,7 +159,7 @@ class Evaluator:
         if isinstance(error, BudgetExceededError):
             raise error
         said = _said(error)
-        if is_timeout(error):
+        if is_given_up(error):
             return Judged(query, "", None, None, error=said)
         self._count_error(error)
         text = f"{enclose('query', query)}\n\nThere is no answer: the program failed.\n{enclose('error', said[:1000])}"

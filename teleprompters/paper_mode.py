@@ -12,11 +12,14 @@ from ..metrics.judgement import to_unit
 from ..metrics.ledger import Entry
 from ..metrics.statistics import mean_reward, paired_difference
 from ..programs.demo_rewriter import DemonstrationRewriter
+from ..serving.roles import Role
 from .beam import Evaluation, Level, Node, beam_search
+from .budget import Budget, times, together
 from .candidates import Candidate, instruct
 from .demo_pool import given_demonstrations, with_demos
 from .demonstrations import Climb, improve
 from .evaluation import EASY, Judged
+from .plan import held_out_calls
 from .presets import PaperSettings
 from .proposal import Proposals
 from .result import Comparison
@@ -89,9 +92,12 @@ def _search(run: Run, settings: PaperSettings) -> list[Level[Candidate]]:
             ahead.reach(level.depth)
             run.progress.level(level, run.lms.meter)
             run.write_trace(lambda: trace_data(found), trace_markdown)
+            if run.valset and not _affordable(run, settings, nodes=len(level.beam)):
+                break
     except BudgetExceededError as error:
         if not found:
             raise
+        run.pool.settle()
         run.progress.say(f"stopped: {error}; the best program so far is returned")
     else:
         run.writer.check()
@@ -99,24 +105,37 @@ def _search(run: Run, settings: PaperSettings) -> list[Level[Candidate]]:
     return found
 
 
+def _affordable(run: Run, settings: PaperSettings, *, nodes: int) -> bool:
+    evaluation, rewrites = run.evaluation_calls, nodes * settings.n_actions
+    level = together({Role.PROMPT: rewrites, Role.CRITERIA: 1}, times(rewrites, evaluation))
+    return run.affords(level, final=times(len(run.valset), held_out_calls(evaluation)))
+
+
 def _compare(run: Run, best: Candidate) -> Comparison | None:
     """Return the comparison of student and result on the held-out queries; equal ones are judged once.
 
     Returns:
-        None if nothing is held out, or if a cap is reached before all is judged.
+        None if nothing is held out, or the caps leave nothing for it.
     """
-    if not run.valset:
-        return None
+    number = int(min(len(run.valset), Budget(run.lms.meter).fits(held_out_calls(run.evaluation_calls))))
     candidates = [run.root] if best == run.root else [run.root, best]
     programs = [instruct(run.working, candidate) for candidate in candidates]
-    tasks = [(program, example) for program in programs for example in run.valset]
-    try:
-        judged = run.pool.map("held-out judge", run.judge, tasks)
-    except BudgetExceededError as error:
-        run.progress.say(f"stopped: {error}; the held-out comparison is left out")
+    rewards: list[tuple[float | None, float | None]] = []
+    # A cap that is reached all the same costs the whole part: then the others are better than nothing.
+    parts = 4 if run.lms.meter.caps else 1
+    for part in range(parts if number else 0):
+        examples = run.valset[number * part // parts : number * (part + 1) // parts]
+        tasks = [(program, example) for program in programs for example in examples]
+        try:
+            judged = run.pool.map("held-out judge" + f" {part}" * (parts > 1), run.judge, tasks)
+        except BudgetExceededError as error:
+            run.progress.say(f"stopped: {error}; the comparison is on {len(rewards)} held-out queries")
+            break
+        found = [None if one.reward is None else to_unit(one.reward) for one in judged]
+        rewards += zip(found[: len(examples)], found[-len(examples) :], strict=True) if examples else []
+    if not rewards:
         return None
-    rewards = [None if one.reward is None else to_unit(one.reward) for one in judged]
-    first, second = rewards[: len(run.valset)], rewards[-len(run.valset) :]
+    first, second = zip(*rewards, strict=True)
     return Comparison(mean_reward(first), mean_reward(second), paired_difference(first, second, seed=run.seed))
 
 

@@ -101,8 +101,9 @@ class TaskPool:
         return Task(future, meter=self._meter)
 
     def settle(self) -> None:
-        """Wait until nothing is under way, whatever becomes of it: before a run goes on after a cap was reached."""
+        """Wait until nothing is under way, whatever becomes of it; then calls are allowed again, as far as caps let."""
         wait(list(self._open))
+        self._meter.allow()
 
     def gather(self, tasks: Iterable[Task[R]]) -> list[R]:
         """Return the results of tasks, in their order.
@@ -148,10 +149,10 @@ class TaskPool:
                 result = function(item)
             except Exception as error:
                 self._meter.go_on()
-                if self._meter.stopped is not None and not isinstance(error, BudgetExceededError):
-                    raise BudgetExceededError(self._meter.stopped) from error
+                if self._meter.refusing is not None and not isinstance(error, BudgetExceededError):
+                    raise BudgetExceededError(self._meter.refusing) from error
                 raise
             self._meter.go_on()
-            if self._meter.stopped is not None:
-                raise BudgetExceededError(self._meter.stopped)
+            if self._meter.refusing is not None:
+                raise BudgetExceededError(self._meter.refusing)
             return result

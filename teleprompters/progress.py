@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ..serving.meter import Meter
 from .beam import Level
@@ -30,6 +32,20 @@ class Progress:
         logger.info(text)
         if self.shown:
             print(text, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def warning(self) -> Iterator[None]:
+        """Print warnings of the services meanwhile: a run that waits for one must not look dead."""
+        if not self.shown or logging.getLogger().handlers:  # those would show them a second time
+            yield
+            return
+        handler = logging.StreamHandler(sys.stderr)
+        services = logging.getLogger("drpo.serving")
+        services.addHandler(handler)
+        try:
+            yield
+        finally:
+            services.removeHandler(handler)
 
     def halted(self, meter: Meter) -> None:
         """Write into the log why a run ended at once, if it did."""

@@ -12,7 +12,7 @@ from dspy.utils.exceptions import LMError
 
 from ..errors import ConfigError
 from ..metrics.judgement import Feedback, to_unit
-from ..programs.outages import is_refusal, is_timeout
+from ..programs.outages import is_given_up, is_refusal
 from ..programs.rewriter import InstructionRewriter
 from ..serving.calls import sample
 from .beam import Node
@@ -94,7 +94,7 @@ class Writer:
                     temperature=self._temperature,
                 )
         except LMError as error:
-            if not (is_refusal(error) or is_timeout(error)):
+            if not (is_refusal(error) or is_given_up(error)):
                 raise
             text, self._failure = None, error  # this one prompt failed; other nodes may still be rewritten
         self._count(usable=text is not None, unusable=text is None)

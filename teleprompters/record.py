@@ -2,7 +2,8 @@
 
 The search is a function of the replies. So a run that was killed is resumed by running it again over its record:
 replies that stand there are taken from it, in whatever order they are asked for, and only the others are paid for.
-Calls that failed stand there too, with `error` in place of `response`: they are asked again, but still counted.
+Tries that failed stand there too, with `error` in place of `response`: the call is asked again, but they still count.
+Only a call that was given up, while others were answered, is given up again by a resumed run.
 """
 
 from __future__ import annotations
@@ -60,8 +61,16 @@ class CallLog:
         return self._calls.get(key)
 
     def failures(self, key: str) -> list[FailedCall]:
-        """Return the tries of this key that failed before the file was opened; the second time there are none."""
-        return self._failures.pop(key, [])
+        """Return the tries of this key that failed before the file was opened; the second time there are none.
+
+        Those of a call that was given up for good come alone, and the others of this key the next time.
+        """
+        with self._lock:
+            found = self._failures.pop(key, [])
+            end = next((number for number, failed in enumerate(found, start=1) if failed.given_up), len(found))
+            if found[end:]:
+                self._failures[key] = found[end:]
+        return found[:end]
 
     def add(self, key: str, *, role: Role, request: dict[str, Any], call: RecordedCall | FailedCall) -> None:
         """Append a call; it is on the disk when this returns.
@@ -78,7 +87,8 @@ class CallLog:
         if isinstance(call, RecordedCall):
             line |= {"response": response_to_dict(call.response), "cost": call.cost}
         else:
-            line |= {"error": {"kind": call.kind, "message": call.message}}
+            given_up = {"given_up": call.given_up} if call.given_up else {}
+            line |= {"error": {"kind": call.kind, "message": call.message, **given_up}}
         line["seconds"] = round(call.seconds, 6)
         data = _encoded(line)
         try:
@@ -140,7 +150,8 @@ class CallLog:
                 )
             key, seconds = str(item["key"]), float(item["seconds"])
             if "error" in item:
-                failed = FailedCall(item["error"]["kind"], item["error"]["message"], seconds)
+                error = item["error"]
+                failed = FailedCall(error["kind"], error["message"], seconds, error.get("given_up"))
                 self._failures.setdefault(key, []).append(failed)
             else:
                 self._calls[key] = RecordedCall(response_from_dict(item["response"]), seconds, item["cost"])

@@ -66,6 +66,7 @@ def result_data(
     program_errors: int,
     unusable_proposals: int,
     true_gain: float | None,
+    stopped: str | None,
     seed: int,
     details: dict[str, Any],
 ) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def result_data(
         "missing_judgements": missing_judgements,
         "program_errors": program_errors,
         "unusable_proposals": unusable_proposals,
-        "stopped": meter.stopped,
+        "stopped": stopped,
         "instructions": dict(candidate),
         "models": models,
         "simulated": any(_SIMULATED.search(model) for model in models.values()),

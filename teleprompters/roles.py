@@ -17,6 +17,7 @@ from ..serving.caps import caps_of
 from ..serving.door import CallRecord, metered
 from ..serving.engine import LiteLLMEngine
 from ..serving.meter import Meter
+from ..serving.retrying import PATIENCE
 from ..serving.roles import Role, as_lm
 from ..serving.simulated import world_of
 from .evaluation import Metric
@@ -44,16 +45,21 @@ class RunLMs:
     """Where calls are kept."""
     timeout: float | None = None
     """Seconds that a reply is waited for; None: as long as the engine waits."""
+    patience: float = PATIENCE
+    """Seconds that an outage is waited for."""
 
-    def metered(self, record: CallRecord | None, *, timeout: float | None = None) -> RunLMs:
-        """Return these LMs with every call counted, recorded if there is a record, and given up after `timeout` s."""
+    def metered(self, record: CallRecord | None, *, timeout: float | None = None, patience: float = PATIENCE) -> RunLMs:
+        """Return these LMs with every call counted, tried again if need be, and recorded if there is a record.
 
-        def through(lm: dspy.BaseLM | None, role: Role) -> Any:
-            return None if lm is None else metered(lm, role=role, meter=self.meter, record=record, timeout=timeout)
-
-        task, judge = through(self.task, Role.TASK), through(self.judge, Role.JUDGE)
-        criteria, prompt = through(self.criteria, Role.CRITERIA), through(self.prompt, Role.PROMPT)
-        bound = replace(self, task=task, judge=judge, criteria=criteria, prompt=prompt, record=record, timeout=timeout)
+        Args:
+            record: Where calls are kept. None: nowhere.
+            timeout: Seconds after which a try is given up. None: never.
+            patience: Seconds that an outage is waited for.
+        """
+        kept = replace(self, record=record, timeout=timeout, patience=patience)
+        task, judge = kept._through(self.task, Role.TASK), kept._through(self.judge, Role.JUDGE)
+        criteria, prompt = kept._through(self.criteria, Role.CRITERIA), kept._through(self.prompt, Role.PROMPT)
+        bound = replace(kept, task=task, judge=judge, criteria=criteria, prompt=prompt)
         return (
             bound
             if self.reward is None
@@ -71,10 +77,15 @@ class RunLMs:
         result = copied(program)
         for name, predictor in result.named_sub_modules(dspy.Predict):
             if own[name] is not None:
-                predictor.lm = metered(
-                    own[name], role=Role.TASK, meter=self.meter, record=self.record, timeout=self.timeout
-                )
+                predictor.lm = self._through(own[name], Role.TASK)
         return result
+
+    def _through(self, lm: dspy.BaseLM | None, role: Role) -> Any:
+        if lm is None:
+            return None
+        return metered(
+            lm, role=role, meter=self.meter, record=self.record, timeout=self.timeout, patience=self.patience
+        )
 
     @property
     def models(self) -> dict[str, str]:

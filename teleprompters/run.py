@@ -13,10 +13,13 @@ from dspy.utils.exceptions import LMError
 from ..errors import JudgeError
 from ..metrics.ledger import Entry, Source
 from ..programs.lm_state import save
-from ..programs.outages import is_timeout
+from ..programs.outages import is_given_up
+from ..serving.roles import Role
 from ..serving.simulated import world_of
+from .budget import Budget, Calls, together
 from .candidates import Candidate, candidate_of, instruct
 from .evaluation import Evaluator, Judged
+from .plan import evaluation_calls
 from .pool import TaskPool
 from .progress import Progress
 from .proposal import Writer
@@ -85,6 +88,17 @@ class Run:
         self.lms, self.pool, self.evaluator, self.writer = lms, pool, evaluator, writer
         self.trainset, self.valset = trainset, valset
         self.directory, self.progress, self.seed = directory, progress, seed
+        self.ended_early: str | None = None
+        """Which cap kept the search from another level; None if none did."""
+
+    def affords(self, step: Calls, *, final: Calls) -> bool:
+        """Tell whether another step leaves enough for the end of the run; if not, the result will say so."""
+        budget, both = Budget(self.lms.meter), together(step, final)
+        if budget.fits(both) >= 1:
+            return True
+        self.ended_early = f"{budget.tightest(both)} leaves no room for another level"
+        self.progress.say(f"the search ends here: {self.ended_early}")
+        return False
 
     def rebase(self, base: dspy.Module) -> None:
         """Make candidates from another copy of the student from now on, one with other demonstrations."""
@@ -103,6 +117,14 @@ class Run:
         self.evaluator.check()
         self.lms.meter.check()
 
+    @property
+    def evaluation_calls(self) -> Calls:
+        """How many calls it takes to answer and judge a query: a program may make more than it has predictors."""
+        usage, judged = self.lms.meter.usage, self.evaluator.judgements
+        if not judged:
+            return evaluation_calls(task=len(self.root))
+        return evaluation_calls(task=usage[Role.TASK].calls / judged, judge=usage[Role.JUDGE].calls / judged)
+
     def criteria_of(self, example: dspy.Example) -> Entry | None:
         """Return the pinned criteria of an example; None if the request took too long, or the metric has no criteria.
 
@@ -113,7 +135,7 @@ class Run:
         try:
             return self.lms.reward.criteria_of(example)
         except LMError as error:
-            if not is_timeout(error):
+            if not is_given_up(error):
                 raise
             return None
 
@@ -140,6 +162,7 @@ class Run:
             program_errors=self.evaluator.program_errors,
             unusable_proposals=self.writer.unusable,
             true_gain=self._true_gain(outcome.program),
+            stopped=self.lms.meter.stopped or self.ended_early,
             seed=self.seed,
             details=outcome.details,
         )

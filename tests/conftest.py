@@ -131,3 +131,12 @@ def drpo_data() -> Path:
 def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave files to the system's cache: only a power cut would tell, and kills are tested on processes of their own."""
     monkeypatch.setattr(os, "fsync", lambda file: None)
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait between two tries of a call for a moment only; how long the waits are is tested on a clock of its own."""
+    retrying = sys.modules.get("drpo.serving.retrying")
+    if retrying is not None:
+        monkeypatch.setattr(retrying, "FIRST_WAIT", 0.001)
+        monkeypatch.setattr(retrying, "LONGEST_WAIT", 0.002)

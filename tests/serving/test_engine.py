@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import os
 import socket
@@ -279,7 +280,7 @@ def test_a_server_that_is_not_there_is_an_outage(model_type: str) -> None:
 
 @MODEL_TYPES
 def test_a_dead_endpoint_costs_no_call(model_type: str, slept: list[float]) -> None:
-    """Invariant: the Router goes over to an endpoint that lives, without a wait, for chat and for base models."""
+    """Invariant: an endpoint that lives is asked instead, without a wait, for chat and for base models."""
     with endpoint() as living:
         lm = lm_at([dead(), living.api_base], model_type=model_type)
         assert [lm(f"hi {number}") for number in range(8)] == [["Hello!"]] * 8
@@ -294,6 +295,15 @@ def test_an_endpoint_that_fails_is_left_alone(model_type: str) -> None:
         assert [lm(f"hi {number}") for number in range(8)] == [["Hello!"]] * 8
     assert 1 <= len(failing.sent) <= 2
     assert len(living.sent) == 8
+
+
+def test_copies_of_an_lm_know_the_same_of_its_endpoints() -> None:
+    """Programs are copied with their LMs; an endpoint that rests, rests for all of them."""
+    lm = lm_at([dead(), dead()])
+    program = dspy.Predict("question -> answer")
+    program.set_lm(lm)
+    assert copy.deepcopy(lm).engine is lm.engine
+    assert program.deepcopy().lm.engine is lm.engine
 
 
 def test_only_one_of_three_endpoints_lives() -> None:

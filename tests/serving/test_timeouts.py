@@ -16,7 +16,7 @@ import pytest
 from dspy import lm15
 from dspy.utils.exceptions import LMError, LMServerError, LMTimeoutError
 
-from drpo.programs.outages import is_timeout, outage_in
+from drpo.programs.outages import is_given_up, outage_in
 from drpo.serving.calls import call_scope, current_call, current_sample, sample
 from drpo.serving.door import metered
 from drpo.serving.engine import build_lm
@@ -78,7 +78,7 @@ def test_a_late_reply_is_dropped_and_changes_nothing(num_threads: int) -> None:
             try:
                 return str(lm(text)[0])
             except LMError as error:
-                return str(error) if is_timeout(error) else "an outage"
+                return str(error) if is_given_up(error) else "an outage"
 
     texts = ["one", "slow", *"abcdef"]
     begin = time.perf_counter()
@@ -191,7 +191,7 @@ def test_time_outs_that_the_engine_reports_are_outages(error: Exception) -> None
 
     with pytest.raises(LMError) as caught:
         metered(scripted_lm(fail), role=Role.TASK, meter=Meter(), timeout=5.0)("hello")
-    assert not is_timeout(caught.value)
+    assert not is_given_up(caught.value)
     assert outage_in(caught.value) is caught.value
 
 
@@ -208,14 +208,14 @@ def test_a_timeout_is_found_below_an_error_of_the_programs() -> None:
             return error
 
     late = LMTimeoutError("late", code="call_timeout")
-    assert is_timeout(dressed(late))
+    assert is_given_up(dressed(late))
     assert outage_in(dressed(late)) is None
-    assert not is_timeout(dressed(LMServerError("down")))
+    assert not is_given_up(dressed(LMServerError("down")))
     down = LMServerError("down")
     down.__cause__ = late
-    assert not is_timeout(down)
+    assert not is_given_up(down)
     assert outage_in(down) is down
-    assert not is_timeout(ValueError("a bug"))
+    assert not is_given_up(ValueError("a bug"))
 
 
 def test_within_gives_what_the_function_gives_or_raises() -> None:

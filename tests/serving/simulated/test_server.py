@@ -20,10 +20,10 @@ import pytest
 from dspy.utils.exceptions import (
     LMError,
     LMInvalidRequestError,
-    LMProviderError,
     LMRateLimitError,
     LMServerError,
     LMTimeoutError,
+    LMTransportError,
     LMUnsupportedModelError,
 )
 from echo_models import EchoModels
@@ -326,8 +326,8 @@ SEEN = {
     FaultKind.RATE_LIMITED: (openai.RateLimitError, LMRateLimitError),
     FaultKind.SERVER_ERROR: (openai.InternalServerError, LMServerError),
     FaultKind.TIMED_OUT: (openai.APITimeoutError, LMTimeoutError),
-    FaultKind.DROPPED: (openai.APIConnectionError, LMServerError),  # LiteLLM's word for it
-    FaultKind.MALFORMED: (ValueError, LMProviderError),
+    FaultKind.DROPPED: (openai.APIConnectionError, LMTransportError),
+    FaultKind.MALFORMED: (ValueError, LMTransportError),
 }
 
 
