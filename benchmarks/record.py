@@ -1,7 +1,7 @@
 """The record of calls: what it costs per call, and how long a large one takes to be resumed.
 
-* Overhead: calls arrive at a steady rate from many threads; each one's time in `CallLog.add` is taken, the sync to the
-  disk included.
+* Overhead: calls arrive at a steady rate from many threads; each one's time in `CallLog.add` is taken, while the disk
+  is told now and then to keep them. Beside it: what the disk takes to keep one line.
 * Resume: a record of many calls, each of the size of a judge's, is loaded, and every call is asked for again through
   the LM of a run, as a resumed run does it.
 * Run: a finished run of the default mode (simulated models) is run again over its record. All of its time is divided by
@@ -80,14 +80,21 @@ def overhead(folder: Path, *, rate: int, calls: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def without_sync(folder: Path, **options: Any) -> dict[str, Any]:
-    """Return the same with the disk left out: what is ours."""
-    sync = os.fsync
-    os.fsync = lambda file: None
-    try:
-        return overhead(folder, **options)
-    finally:
-        os.fsync = sync
+def disk(folder: Path, *, lines: int) -> dict[str, Any]:
+    """Return how long the disk takes to keep one line of such a record."""
+    data, seconds = b"x" * (REQUEST + REPLY) + b"\n", []
+    file = os.open(folder / "lines", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for _ in range(lines):
+        begin = time.perf_counter()
+        os.write(file, data)
+        os.fsync(file)
+        seconds.append(time.perf_counter() - begin)
+    os.close(file)
+    return {
+        "lines": lines,
+        "median_ms": 1000 * statistics.median(seconds),
+        "p99_ms": 1000 * sorted(seconds)[int(0.99 * lines)],
+    }
 
 
 def resume(folder: Path, *, calls: int, num_threads: int) -> dict[str, Any]:
@@ -185,9 +192,7 @@ def main() -> None:
     found: dict[str, Any] = {"cpus": os.cpu_count()}
     measures = {
         "overhead": lambda folder: overhead(folder, rate=arguments.rate, calls=arguments.rate * arguments.seconds),
-        "overhead_without_sync": lambda folder: without_sync(
-            folder, rate=arguments.rate, calls=arguments.rate * arguments.seconds
-        ),
+        "disk": lambda folder: disk(folder, lines=arguments.rate),
         "run": run,
         "resume": lambda folder: resume(folder, calls=arguments.calls, num_threads=arguments.threads),
     }

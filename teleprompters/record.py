@@ -4,6 +4,9 @@ The search is a function of the replies. So a run that was killed is resumed by 
 replies that stand there are taken from it, in whatever order they are asked for, and only the others are paid for.
 Tries that failed stand there too, with `error` in place of `response`: the call is asked again, but they still count.
 Only a call that was given up, while others were answered, is given up again by a resumed run.
+
+A line is handed to the operating system before its reply is used, so whatever becomes of the process, it is kept. The
+disk is told to keep it within `SYNC_EVERY`: if the machine itself fails, the calls since then are asked again.
 """
 
 from __future__ import annotations
@@ -25,6 +28,10 @@ from ..serving.roles import Role
 FORMAT, FORMAT_OF_ERRORS = 1, 2
 """Version of the lines with a reply, which every version of drpo reads, and of those with an error."""
 
+SYNC_EVERY = 0.1
+"""Seconds after which a line is on the disk. To wait for that at each call would cost what the disk takes, some 0.3 to
+4 milliseconds, and many times that while others write to it."""
+
 
 class CallLog:
     """An append-only file of calls.
@@ -38,7 +45,10 @@ class CallLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock, self._sync_lock = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
+        self._written, self._closed = threading.Event(), threading.Event()
+        self._syncing = threading.Thread(target=self._sync, name="drpo-record", daemon=True)
+        self._lost: OSError | None = None
         self._calls: dict[str, RecordedCall] = {}
         self._failures: dict[str, list[FailedCall]] = {}
         self._tries: Counter[str] = Counter()
@@ -48,10 +58,11 @@ class CallLog:
         except OSError as error:
             raise self._unwritable(error) from error
         try:
-            self._size = self._synced = self._read()
+            self._size = self._read()
         except BaseException:
-            self.close()
+            os.close(self._file)
             raise
+        self._syncing.start()
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -73,10 +84,10 @@ class CallLog:
         return found[:end]
 
     def add(self, key: str, *, role: Role, request: dict[str, Any], call: RecordedCall | FailedCall) -> None:
-        """Append a call; it is on the disk when this returns.
+        """Append a call; it outlives this process when this returns, and soon the machine.
 
         Raises:
-            RunDirectoryError: If it cannot be written; the file ends with its last whole line then.
+            RunDirectoryError: If it, or an earlier one, cannot be written; the file ends with its last whole line then.
         """
         replied = isinstance(call, RecordedCall)
         line: dict[str, Any] = {"format": FORMAT if replied else FORMAT_OF_ERRORS, "key": key, "role": role.value}
@@ -93,22 +104,42 @@ class CallLog:
         data = _encoded(line)
         try:
             with self._lock:
-                end = self._append(data)
+                if self._lost is not None:
+                    raise self._lost
+                self._append(data)
                 if isinstance(call, RecordedCall):
                     self._calls[key] = call
-            with self._sync_lock:  # one sync is enough for all lines that were written before it
-                if self._synced < end:
-                    written = self._size
-                    os.fsync(self._file)
-                    self._synced = written
         except OSError as error:
             raise self._unwritable(error) from error
+        self._written.set()
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
+        """Put what is written on the disk, and close the file.
 
-    def _append(self, data: bytes) -> int:
+        Raises:
+            RunDirectoryError: If the disk did not keep it.
+        """
+        self._closed.set()
+        self._written.set()
+        self._syncing.join()
+        os.close(self._file)
+        if self._lost is not None:
+            raise self._unwritable(self._lost) from self._lost
+
+    def _sync(self) -> None:
+        while not self._closed.wait(SYNC_EVERY):
+            self._written.wait()
+            self._sync_once()
+        self._sync_once()
+
+    def _sync_once(self) -> None:
+        self._written.clear()
+        try:
+            os.fsync(self._file)
+        except OSError as error:  # whoever writes next is told
+            self._lost = error
+
+    def _append(self, data: bytes) -> None:
         left = memoryview(data)
         try:
             while left:
@@ -117,7 +148,6 @@ class CallLog:
             os.ftruncate(self._file, self._size)
             raise
         self._size += len(data)
-        return self._size
 
     def _unwritable(self, error: OSError) -> RunDirectoryError:
         return RunDirectoryError(

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,7 +34,7 @@ from drpo.serving.roles import Role
 from drpo.serving.scripted import Prompt, scripted_lm
 from drpo.serving.settings import LMSettings
 from drpo.serving.simulated.world import World as SimulatedWorld
-from drpo.teleprompters.record import CallLog
+from drpo.teleprompters.record import SYNC_EVERY, CallLog
 from drpo.teleprompters.roles import resolve_lms
 from drpo.teleprompters.run_directory import RunDirectory
 
@@ -405,3 +406,24 @@ def test_many_threads_add_whole_lines(tmp_path: Path) -> None:
         assert all(pool.map(add, range(200)))
     log.close()
     assert {line["key"] for line in lines(tmp_path)} == {f"key-{number}" for number in range(200)}
+
+
+def test_a_disk_that_keeps_nothing_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invariant: what the disk refuses to keep is told at the next call, and at the end, never passed over."""
+    log = CallLog(tmp_path / "calls.jsonl")
+    tried = threading.Event()
+
+    def failing(file: int) -> None:
+        tried.set()
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", failing)
+    lm = ask(log, scripted_lm(lambda _: "ok"), Meter())
+    with call_scope("a task"):
+        assert lm("one") == ["ok"]
+        assert tried.wait(5)
+        log._syncing.join(1.5 * SYNC_EVERY)  # it may be about to tell
+        with pytest.raises(LMError, match=r"cannot be written \(Input/output error\)"):
+            lm("two")
+    with pytest.raises(RunDirectoryError, match="cannot be written"):
+        log.close()
