@@ -143,8 +143,9 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for way in WAYS:
         for figure in ("calls", "tokens", "cost", "seconds"):
             for scope in ("total", *ROLES):
-                if (figure, scope) == ("seconds", "total"):
-                    continue  # on the clock, which simulated models in this process do not take
+                # On the clock simulated models in this process take no time; without a probe no time is known.
+                if figure == "seconds" and (scope == "total" or not WAYS[way]):
+                    continue
                 pairs = [(amount, row["true"][figure][scope]) for row in rows
                          if (amount := _amount(row, way, figure, scope)) is not None]  # fmt: skip
                 if not pairs:

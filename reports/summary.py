@@ -240,8 +240,13 @@ def _dollars(cost: float | None) -> str:
 
 
 def _failed_tries(result: dict[str, Any]) -> str | None:
-    """Return which tries of calls failed, None if none did."""
+    """Return which tries of calls failed, how long was waited and what was given up; None if nothing failed."""
     kinds: Counter[str] = Counter()
-    for role in result["bill"]["roles"].values():
+    roles = result["bill"]["roles"].values()
+    for role in roles:
         kinds.update(role["error_kinds"])
-    return f"Tries that failed: {_counted(dict(kinds.most_common()))}." if kinds else None
+    if not kinds:
+        return None
+    given_up, waited = (sum(role[name] for role in roles) for name in ("given_up", "waited"))
+    end = f"; {given_up} {'call was' if given_up == 1 else 'calls were'} given up" if given_up else ""
+    return f"Tries that failed: {_counted(dict(kinds.most_common()))}; {waited:.0f} s of waiting{end}."

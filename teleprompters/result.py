@@ -118,6 +118,8 @@ def bill_data(meter: Meter, models: dict[str, str]) -> dict[str, Any]:
                 **asdict(meter.usage[role]),
                 "cost": _exact(meter.usage[role].cost),
                 "error_kinds": dict(sorted(meter.kinds[role].items())),
+                "given_up": meter.given_up[role],
+                "waited": round(meter.waited[role], 3),
             }
             for role in Role
         },

@@ -239,11 +239,11 @@ def test_other_configs(desk: Desk) -> None:
 
 @pytest.mark.slow
 def test_the_range_holds_the_true_bill(tmp_path: Path) -> None:
-    """A small version of `benchmarks/estimates.py`: the totals of nine in ten random configs are in their ranges."""
+    """A small version of `benchmarks/estimates.py`: the totals of random configs are in their ranges."""
     script = Path(__file__).parents[2] / "benchmarks" / "estimates.py"
     out = tmp_path / "estimates.json"
-    command = [sys.executable, str(script), "--configs", "10", "--first", "500", "--json", str(out)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1200, check=False)
+    command = [sys.executable, str(script), "--configs", "6", "--first", "500", "--json", str(out)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=580, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     for line in json.loads(out.read_text())["summary"]:
         if line["scope"] == "total" and line["way"] == "with probe":

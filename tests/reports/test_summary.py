@@ -138,6 +138,12 @@ def test_what_was_refused_or_went_wrong_is_counted() -> None:
     assert "Refused proposals: 2 too long, 1 duplicate." in said
     assert "Went wrong: 2 missing judgements." in said
     assert "The search was stopped early: max_lm_calls=15 is reached." in said
+    roles = {
+        "task": {"error_kinds": {"ServerError": 2}, "given_up": 0, "waited": 1.5},
+        "judge": {"error_kinds": {"RateLimitError": 3, "ServerError": 2}, "given_up": 1, "waited": 11.0},
+    }
+    failed = notes(result(bill={"roles": roles}))
+    assert "Tries that failed: 4 ServerError, 3 RateLimitError; 12 s of waiting; 1 call was given up." in failed
     quiet = notes(result(refused_proposals={}, num_demos={}, winner_curse=None))
     assert quiet == []
 

@@ -45,7 +45,9 @@ def test_one_prompt_that_the_judge_cannot_answer_is_missing(mode: str, num_threa
 
     result = compiled(World(before=before, num_retries=1), mode, tmp_path / "run", num_threads=num_threads)
     assert result["missing_judgements"] == 1
-    assert result["lm_calls"]["judge"] > 0
+    bill = result["bill"]["roles"]["judge"]
+    assert (bill["given_up"], bill["errors"]) == (1, len(asked))
+    assert bill["waited"] > 0
     lines = [json.loads(line) for line in (tmp_path / "run/calls.jsonl").read_text().splitlines()]
     assert sum("error" in line for line in lines) == len(asked) > 1
 
