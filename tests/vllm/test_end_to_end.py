@@ -83,10 +83,8 @@ def drpo(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def result_of(run: Run) -> dict:
-    return {
-        **json.loads((run.folder / "result.json").read_text()),
-        **json.loads((run.folder / "bill.json").read_text()),
-    }
+    result: dict = json.loads((run.folder / "result.json").read_text())
+    return result
 
 
 def test_files_and_decision(run: Run) -> None:
@@ -101,6 +99,7 @@ def test_files_and_decision(run: Run) -> None:
         "program.json",
         "ledger.json",
         "result.json",
+        "bill.json",
     }
     result = result_of(run)
     assert result["decision"] in {"improved", "no_gain"}
