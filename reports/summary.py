@@ -212,7 +212,8 @@ def _usage(result: dict[str, Any]) -> Table:
     shown = [heading for heading, key in counts.items() if heading in ("calls", "tokens") or any(result[key].values())]
     costs = result["cost"]
     priced = any(costs.values())
-    for heading in (*shown, "seconds", *(["cost"] if priced else [])):
+    seconds = "simulated seconds" if result["simulated"] else "seconds"
+    for heading in (*shown, seconds, *(["cost"] if priced else [])):
         table.add_column(heading, justify="right")
     for role in result["lm_calls"]:
         table.add_row(
