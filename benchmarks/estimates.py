@@ -32,10 +32,10 @@ import dspy
 from rich.console import Console
 from rich.table import Table
 
-from drpo.commands import compile_program
+from drpo.commands.compiling import compile_program
+from drpo.commands.estimating import estimate
 from drpo.configs.settings import RunSettings, load_settings
 from drpo.errors import BudgetExceededError, ConfigError
-from drpo.estimating import estimate
 
 ROLES = ("task", "judge", "criteria", "prompt")
 LEAST = 0.9

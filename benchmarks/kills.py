@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.table import Table
 
 import drpo.__main__
-import drpo.commands
+import drpo.commands.compiling
 from drpo.serving.engine import _litellm
 
 SERVER = """

@@ -166,7 +166,7 @@ def test_docstring_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Every example of a docstring gives what it says."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "not-a-key")
-    rooms = {"programs", "metrics", "teleprompters", "serving", "reports", "configs", "commands", "errors"}
+    rooms = {"programs", "metrics", "teleprompters", "serving", "reports", "configs", "commands", "cli", "errors"}
     names = [
         name
         for name in modules()

@@ -29,6 +29,8 @@ MAY_IMPORT = {
     "metrics": {"errors", "serving", "programs"},
     "teleprompters": {"errors", "serving", "programs", "metrics"},
     "reports": {"errors", "serving", "programs", "metrics", "teleprompters"},
+    "commands": {"errors", "serving", "configs", "programs", "metrics", "teleprompters", "reports"},
+    "cli": {"errors", "serving", "configs", "programs", "metrics", "teleprompters", "reports", "commands"},
 }
 OUTSIDE = {"tests", "benchmarks", "examples", "docs"}  # not shipped
 

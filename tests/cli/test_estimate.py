@@ -19,8 +19,8 @@ import pytest
 from desk import Desk, play
 from endpoint import Fault, Sent
 
+from drpo.commands.estimating import FIRST_WORLD, Estimate, _Work, estimate
 from drpo.configs.settings import load_settings
-from drpo.estimating import FIRST_WORLD, Estimate, _Work, estimate
 from drpo.serving.simulated.world import World
 
 SMALL = ["data.limit=8", "depth=1", "n_actions=2", "minibatch_size=2"]
@@ -30,8 +30,8 @@ SMALL = ["data.limit=8", "depth=1", "n_actions=2", "minibatch_size=2"]
 @pytest.fixture(autouse=True)
 def few_rehearsals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rehearse once instead of five times: what is tested here does not depend on it."""
-    monkeypatch.setattr("drpo.estimating.PLACES", (0.0,))
-    monkeypatch.setattr("drpo.estimating.PROBED_WORLDS", 2)
+    monkeypatch.setattr("drpo.commands.estimating.PLACES", (0.0,))
+    monkeypatch.setattr("drpo.commands.estimating.PROBED_WORLDS", 2)
 
 
 def said(text: str) -> str:
@@ -149,7 +149,7 @@ def test_hours_of_a_server(desk: Desk) -> None:
 
 def test_it_comes_true(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a small run really takes lies within the range, also when a cap ends it."""
-    monkeypatch.setattr("drpo.estimating.PLACES", (-1.28, 1.28))
+    monkeypatch.setattr("drpo.commands.estimating.PLACES", (-1.28, 1.28))
     for cap in ([], ["--set", "max_lm_calls=40"]):
         small = [text for pair in SMALL for text in ("--set", pair)] + cap
         found = figures(desk.drpo("estimate", "default", *small, "--json"))

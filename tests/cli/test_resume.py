@@ -17,9 +17,9 @@ import pytest
 from desk import play
 from endpoint import Fault, Sent
 
+from drpo.commands.resuming import resumed_settings, signed
 from drpo.configs.settings import load_settings
 from drpo.errors import ConfigError, RunDirectoryError
-from drpo.resuming import resumed_settings, signed
 
 LIGHT = {"auto": "light", "n_actions": 2, "depth": 1, "max_depth_increase": None, "minibatch_size": 2}
 MODES = pytest.mark.parametrize("mode", [LIGHT, {}], ids=["default", "paper"])

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from drpo.commands import ARGUMENTS
+from drpo.commands.compiling import ARGUMENTS
 from drpo.configs.prompts import load_prompts
 from drpo.configs.redaction import HIDDEN
 from drpo.configs.settings import CriterionSettings, RunSettings, load_settings, preset_names, settings_schema

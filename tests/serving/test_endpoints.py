@@ -197,10 +197,13 @@ def test_one_of_two_endpoints_dies_and_nothing_is_lost(tmp_path: Path) -> None:
     assert len(answered) == len({line["key"] for line in answered}) == sum(one.replies for one in counts)
     assert counts[0].replies >= 60
     assert counts[1].replies > counts[0].replies
-    # What was under way when it stopped, and what found nobody there any more.
-    refused = sum("error" in line and line["error"]["kind"] == "UnreachableError" for line in kept)
-    assert len(kept) - refused == sum(sum(one.requests.values()) for one in counts)
-    assert 0 < len(kept) - len(answered) < 60
+    # What was under way when it stopped, and what found nobody there any more. A connection that the system had taken
+    # for the server, but the server not yet, is broken without having been counted.
+    failed = [line["error"]["kind"] for line in kept if "error" in line]
+    unanswered = sum(sum(one.requests.values()) - one.replies for one in counts)
+    uncounted = len(failed) - failed.count("UnreachableError") - unanswered
+    assert 0 <= uncounted <= failed.count("TransportError")
+    assert 0 < len(failed) < 60
     assert not any("given_up" in line.get("error", {}) for line in kept)
 
 

@@ -1,35 +1,30 @@
-"""What the commands do: settings in, programs and files out. The command line only reads arguments and prints."""
+"""What `drpo compile` does: a config in, a program and a run directory out."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dspy
 
-from drpo.configs.prompts import load_demos, load_prompts
-from drpo.configs.settings import CriterionSettings, RunSettings
-from drpo.errors import ConfigError
-from drpo.metrics.criteria import Criterion
-from drpo.metrics.ledger import Ledger
-from drpo.metrics.reward import DynamicReward
-from drpo.programs.loading import load
-from drpo.programs.prose import output_field
-from drpo.programs.responder import Responder
-from drpo.resuming import signed
-from drpo.serving.engine import build_lm
-from drpo.serving.settings import LMSettings
-from drpo.serving.simulated.world import World
-from drpo.serving.vllm import VLLMServers
-from drpo.teleprompters.candidates import candidate_of
-from drpo.teleprompters.drpo import DRPOTeleprompter
-from drpo.teleprompters.held_out import split
-from drpo.teleprompters.plan import expected_calls
-from drpo.teleprompters.presets import PaperSettings, search_settings
+from ..configs.prompts import load_demos, load_prompts
+from ..configs.settings import CriterionSettings, RunSettings
+from ..errors import ConfigError
+from ..metrics.criteria import Criterion
+from ..metrics.ledger import Ledger
+from ..metrics.reward import DynamicReward
+from ..programs.prose import output_field
+from ..programs.responder import Responder
+from ..serving.engine import build_lm
+from ..serving.simulated.world import World
+from ..teleprompters.candidates import candidate_of
+from ..teleprompters.drpo import DRPOTeleprompter
+from ..teleprompters.held_out import split
+from ..teleprompters.plan import expected_calls
+from ..teleprompters.presets import PaperSettings, search_settings
+from .resuming import signed
+from .servers import Say, servers_of
 
 ARGUMENTS = (
     "auto", "beam_size", "n_actions", "depth", "max_depth_increase", "minibatch_size", "temperature", "k",
@@ -37,9 +32,6 @@ ARGUMENTS = (
     "outage_patience", "max_lm_calls", "max_tokens", "max_cost", "max_seconds", "num_threads", "max_errors", "seed",
 )  # fmt: skip
 """The optimizer's arguments that stand at the top level of a config."""
-
-Say = Callable[[str], None]
-"""Where a command tells its steps."""
 
 
 @dataclass(frozen=True)
@@ -88,67 +80,6 @@ def compile_program(settings: RunSettings, *, log_dir: Path, display_progress: b
         )
         compiled = optimizer.compile(student, trainset=trainset, valset=valset or None)
     return Compiled(compiled, compiled.drpo_result, dict(candidate_of(student)))
-
-
-def respond_one(path: Path, lm: dspy.BaseLM, query: str) -> str:
-    """Return a saved program's answer to one query."""
-    program = load(path)
-    return str(respond_all(program, lm, [{_only_input(program): query}], num_threads=1)[0]["response"])
-
-
-def respond_file(
-    path: Path, lm: dspy.BaseLM, source: Path, target: Path, *, column: str | None, num_threads: int
-) -> int:
-    """Answer a file of prompts into a JSONL file, a line for each that is not blank, and return how many there were."""
-    program = load(path)
-    fields = list(program.respond.signature.input_fields)
-    prompts = load_prompts(source, column=column, fields=fields, unique=False)
-    rows = respond_all(program, lm, [dict(example.inputs()) for example in prompts.examples], num_threads=num_threads)
-    with target.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    return len(rows)
-
-
-def respond_all(
-    program: dspy.Module, lm: dspy.BaseLM, inputs: list[dict[str, Any]], *, num_threads: int
-) -> list[dict[str, Any]]:
-    """Return each input with its answer under `response`, in order.
-
-    Raises:
-        Exception: The first failure: an answer that is missing must not look like an empty one.
-    """
-    output = output_field(program.respond.signature)
-    with dspy.context(lm=lm):
-        run = dspy.Parallel(num_threads=num_threads, max_errors=1, disable_progress_bar=True, provide_traceback=False)
-        done = run([(program, dspy.Example(**values).with_inputs(*values)) for values in inputs])
-    return [
-        {**values, "response": getattr(prediction, output)} for values, prediction in zip(inputs, done, strict=True)
-    ]
-
-
-@contextmanager
-def servers_of(
-    settings: RunSettings, lms: dict[str, LMSettings], *, log_dir: Path | None, say: Say
-) -> Iterator[dict[str, LMSettings]]:
-    """Run the servers that some LMs name, and yield the LMs with the servers' addresses.
-
-    A server that answers already is used and left alone.
-
-    Args:
-        settings: The config whose `serve:` is meant.
-        lms: The LMs, by role.
-        log_dir: Where the servers' logs are kept.
-        say: Told the servers' progress.
-    """
-    needed = {lm.server: settings.serve[lm.server] for lm in lms.values() if lm.server is not None}
-    with VLLMServers(needed, log_dir=log_dir, on_progress=say, reuse=True):
-        yield {
-            role: lm
-            if lm.server is None
-            else lm.model_copy(update={"api_base": needed[lm.server].api_base, "server": None})
-            for role, lm in lms.items()
-        }
 
 
 def _plan(settings: RunSettings, trainset: list[dspy.Example], valset: list[dspy.Example]) -> str:
@@ -213,10 +144,3 @@ def reward_of(settings: RunSettings) -> DynamicReward:
         max_criteria=reward.max_criteria,
         ledger=None if reward.ledger is None else Ledger.load(reward.ledger),
     )
-
-
-def _only_input(program: dspy.Module) -> str:
-    names = list(program.respond.signature.input_fields)
-    if len(names) != 1:
-        raise ConfigError(f"QUERY: this program has the inputs {names!r}; give them as columns of a file with --input")
-    return str(names[0])

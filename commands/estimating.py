@@ -19,21 +19,22 @@ from typing import Any
 
 import dspy
 
-from drpo.commands import ARGUMENTS, Say, responder_of, reward_of, servers_of
-from drpo.configs.prompts import load_prompts
-from drpo.configs.settings import RunSettings
-from drpo.metrics.reward import query_of
-from drpo.serving.caps import RUN, Cap, CapKind, caps_of
-from drpo.serving.engine import build_lm
-from drpo.serving.prices import Prices
-from drpo.serving.roles import Role
-from drpo.serving.settings import LMSettings
-from drpo.serving.simulated.world import World
-from drpo.teleprompters.forecast import FIELDS, Bill, forecast
-from drpo.teleprompters.lengths import Lengths, lengths
-from drpo.teleprompters.presets import search_settings
-from drpo.teleprompters.probe import QUERIES, ProbedCall, probe
-from drpo.teleprompters.rehearsal import Rehearsal, rehearse, stand_ins
+from ..configs.prompts import load_prompts
+from ..configs.settings import RunSettings
+from ..metrics.reward import query_of
+from ..serving.caps import RUN, Cap, CapKind, caps_of
+from ..serving.engine import build_lm
+from ..serving.prices import Prices
+from ..serving.roles import Role
+from ..serving.settings import LMSettings
+from ..serving.simulated.world import World
+from ..teleprompters.forecast import FIELDS, Bill, forecast
+from ..teleprompters.lengths import Lengths, lengths
+from ..teleprompters.presets import search_settings
+from ..teleprompters.probe import QUERIES, ProbedCall, probe
+from ..teleprompters.rehearsal import Rehearsal, rehearse, stand_ins
+from .compiling import ARGUMENTS, responder_of, reward_of
+from .servers import Say, servers_of
 
 PLACES = (0.0, -1.28, 1.28, -0.64, 0.64)
 """Where each rehearsal is between short and long calls, in standard deviations; the outer ones hold four of five."""

@@ -19,12 +19,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from drpo.configs.problems import problems
-from drpo.configs.redaction import HIDDEN
-from drpo.configs.settings import RunSettings
-from drpo.configs.yaml_text import apply_override
-from drpo.errors import ConfigError, RunDirectoryError
-from drpo.serving.caps import CapKind
+from ..configs.problems import problems
+from ..configs.redaction import HIDDEN
+from ..configs.settings import RunSettings
+from ..configs.yaml_text import apply_override
+from ..errors import ConfigError, RunDirectoryError
+from ..serving.caps import CapKind
 
 CAPS = tuple(map(str, CapKind))
 """What a resumed run may be given more of."""
