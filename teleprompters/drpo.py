@@ -21,7 +21,6 @@ Differences from the paper's code in both, besides those numbered in `metrics/re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -35,18 +34,15 @@ from ..serving.caps import CapKind, caps_of
 from .candidates import base_of, candidate_of
 from .default_mode import Choices, OnNoGain, default_mode
 from .evaluation import Evaluator, Metric
-from .interrupts import interruptible
 from .minibatch_proposals import Credit
 from .paper_mode import PAPER_DEMO_ITERS, paper_mode
-from .pool import TaskPool
 from .presets import MinibatchSettings, PaperSettings, check_number, search_settings
-from .progress import Progress
 from .proposal import Proposer, Writer, check_proposer
 from .roles import resolve_lms
 from .run import Run
 from .run_config import run_config
-from .run_directory import RunDirectory
 from .selection import selection
+from .session import Session, session
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -218,32 +214,17 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
         search, seed = self._search_settings(), self.seed if seed is None else seed
         base, lms = base_of(student, k=self.k), resolve_lms(self, student)
         candidate_of(base)  # a student without predictors is refused here, before anything is written
-        with ExitStack() as stack:
-            directory = None
-            if self.log_dir is not None:
-                config = run_config(
-                    optimizer=self._described(search), base=base, lms=lms, trainset=trainset, valset=valset or (),
-                    seed=seed, settings=self.run_config, caps=self.caps,
-                )  # fmt: skip
-                directory = stack.enter_context(RunDirectory(self.log_dir, config=config))
-            record = directory.calls if directory else None
-            lms = lms.metered(record, timeout=self.call_timeout, patience=self.outage_patience)
-            progress = Progress(self.display_progress)
-            stack.enter_context(progress.warning())
-            stack.enter_context(interruptible(lms.meter, shown=progress.shown))
-            stack.callback(progress.halted, lms.meter)
-            pool = stack.enter_context(TaskPool(self.num_threads or dspy.settings.num_threads, meter=lms.meter))
-            stack.enter_context(dspy.context(lm=lms.task, trace=[]))
-            max_errors = self.max_errors or dspy.settings.max_errors
-            run = Run(
-                base, lms=lms, pool=pool, trainset=trainset, valset=valset or (), directory=directory,
-                evaluator=Evaluator(lms.metric, max_errors=max_errors, metric_lm=lms.judge),
-                writer=Writer(
-                    pool, lm=lms.prompt, rewriter=InstructionRewriter(rules=self.rules),
-                    temperature=search.temperature, proposer=self.proposer,
-                ),
-                progress=progress, seed=seed,
+        config = None
+        if self.log_dir is not None:
+            config = run_config(
+                optimizer=self._described(search), base=base, lms=lms, trainset=trainset, valset=valset or (),
+                seed=seed, settings=self.run_config, caps=self.caps,
             )  # fmt: skip
+        with session(
+            lms, log_dir=self.log_dir, config=config, num_threads=self.num_threads, timeout=self.call_timeout,
+            patience=self.outage_patience, display_progress=self.display_progress,
+        ) as opened:  # fmt: skip
+            run = self._run(opened, base, search, trainset=trainset, valset=valset or (), seed=seed)
             if isinstance(search, PaperSettings):
                 outcome = paper_mode(run, search, demo_iters=self._paper_demo_iters())
             else:
@@ -253,6 +234,29 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
             program.candidate_programs, program.drpo_result = outcome.candidates, result
         program._compiled = True
         return program
+
+    def _run(
+        self,
+        opened: Session,
+        base: dspy.Module,
+        search: PaperSettings | MinibatchSettings,
+        *,
+        trainset: Sequence[dspy.Example],
+        valset: Sequence[dspy.Example],
+        seed: int,
+    ) -> Run:
+        lms = opened.lms
+        return Run(
+            base, lms=lms, pool=opened.pool, trainset=trainset, valset=valset, directory=opened.directory,
+            evaluator=Evaluator(
+                lms.metric, max_errors=self.max_errors or dspy.settings.max_errors, metric_lm=lms.judge
+            ),
+            writer=Writer(
+                opened.pool, lm=lms.prompt, rewriter=InstructionRewriter(rules=self.rules),
+                temperature=search.temperature, proposer=self.proposer,
+            ),
+            progress=opened.progress, seed=seed,
+        )  # fmt: skip
 
     def _search_settings(self) -> PaperSettings | MinibatchSettings:
         names = ("beam_size", "n_actions", "depth", "max_depth_increase", "minibatch_size", "temperature")
