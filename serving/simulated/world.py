@@ -233,6 +233,29 @@ class World:
 
         return true_quality(self, program, queries)
 
+    def true_levels(
+        self, program: dspy.Module, queries: Sequence[str | dspy.Example], *, samples: int = 8
+    ) -> list[dict[str, float]]:
+        """Return the level of each criterion, 1 to 5, that a program's answers show, expected over their luck.
+
+        The program is run as in `true_quality`; then the answer to each query is written several times and its sentences
+        are read exactly. No judge has a part in it: no noise, no leniency, no rounding to whole scores.
+
+        Args:
+            program: Any DSPy program; it is left as it is.
+            queries: Texts, given to the program's first input field, or examples.
+            samples: How often each answer is drawn, at least 1.
+
+        Returns:
+            Criterion to level, one mapping per query.
+
+        Raises:
+            ConfigError: If there are no queries, or the program calls no LM for one of them.
+        """
+        from .quality import true_levels
+
+        return true_levels(self, program, queries, samples=samples)
+
     @classmethod
     def _of(cls, data: Any, source: str) -> World:
         if not isinstance(data, Mapping):
