@@ -99,6 +99,12 @@ class World:
     """Levels that the judge adds per e-fold of length beyond 200 words (and takes for shorter answers)."""
     self_leniency: float = 0.5
     """Levels added on top where a model judges that is not the judge."""
+    position_bias: float = 0.0
+    """Levels by which the judge favours the first of two answers that it compares; below 0, the second."""
+    tie_margin: float = 0.25
+    """Levels within which two answers count as equally good to it, 0 or more."""
+    flattery: float = 0.0
+    """Levels that the judge adds where an answer praises itself, speaks to the judge or writes a verdict, 0 or more."""
     malformed_rate: float = 0.022
     """Share of the judge's replies that are no valid JSON, 0 to 1."""
     refusal_clash: float = 0.3
@@ -139,6 +145,7 @@ class World:
             _check(name, getattr(self, name), 0.0, 1.0)
         for name in _AMOUNTS:
             _check(name, getattr(self, name), 0.0)
+        _check("position_bias", self.position_bias, float("-inf"))
         counts = tuple(self.criteria_counts)
         if len(counts) != 4 or min(counts) < 0 or sum(counts) <= 0:
             raise ConfigError(f"criteria_counts={self.criteria_counts!r}: give four shares, for 2, 3, 4 and 5 criteria")
@@ -288,4 +295,5 @@ _SHARES = ("slip_rate", "judge_unsure", "malformed_rate", "refusal_clash", "inve
            "fix", "forget", "garble", "bloat", "repeat", "guess")  # fmt: skip
 _AMOUNTS = ("seed", "model", "lift", "needle_lift", "query_spread", "model_query_spread", "criterion_spread",
             "generation_noise", "slip_size", "interference", "free_load", "dilution", "free_words", "length_cost",
-            "contradiction_cost", "demo_lift", "judge_noise", "leniency", "length_bias", "self_leniency")  # fmt: skip
+            "contradiction_cost", "demo_lift", "judge_noise", "leniency", "length_bias", "self_leniency",
+            "tie_margin", "flattery")  # fmt: skip
