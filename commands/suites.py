@@ -86,7 +86,7 @@ class Suite:
         if self.name is SuiteName.JUST_EVAL:
             return digest(rubric())
         entries = [self.reward.ledger[query_of(query.example)] for query in self.queries]
-        return digest([JUDGE_RULES, [[asdict(criterion) for criterion in entry.criteria] for entry in entries]])
+        return digest([JUDGE_RULES, [[list(map(asdict, entry.criteria)), entry.reasons] for entry in entries]])
 
 
 def just_eval(data: SourceOfRows, *, input_field: str, limit: int | None = None, seed: int = 0) -> Suite:
@@ -103,7 +103,8 @@ def just_eval(data: SourceOfRows, *, input_field: str, limit: int | None = None,
         DataError: If a row cannot be used; the message names it.
     """
     table = read_rows(data)
-    queries, entries = [], {}
+    queries: list[Query] = []
+    entries: dict[str, Entry] = {}
     for number, row in enumerate(table.rows):
         where = f"{table.source!r}: {row.where}"
         values = row.value if isinstance(row.value, Mapping) else {"instruction": row.value}

@@ -4,10 +4,10 @@ For query i with the score difference d_i (second program minus first) and the l
 
     d_i = a + b tanh(l_i / SD(l)) + e_i          least squares; a: the difference where both answers are equally long
 
-The length term is that of length-controlled AlpacaEval (Dubois et al. 2024, arXiv 2404.04475, section 3), whose model is
-a logistic one of preferences; with scores in their place a linear one is the same idea. As there, what the second
-program gains by being longer is set to zero by predicting at l = 0. Standard errors are robust against unequal variances
-(HC3: MacKinnon and White 1985, J. Econometrics 29), the interval takes Student's t with n - 2 degrees of freedom.
+The length term is that of length-controlled AlpacaEval (Dubois et al. 2024, arXiv 2404.04475), whose model is a
+logistic one of preferences; with scores in their place a linear one is the same idea. As there, what the second program
+gains by being longer is set to zero by predicting at l = 0. Standard errors are robust against unequal variances (HC3:
+MacKinnon and White 1985, J. Econometrics 29), the interval takes Student's t with n - 2 degrees of freedom.
 
 Where longer answers are better because they say more, that part of the gain is taken off as well: the figure is one to
 read beside the plain difference, not in its place.

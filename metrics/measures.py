@@ -66,9 +66,9 @@ def mean_of(scores: Sequence[float | None], *, lowest: float = 1.0, highest: flo
         highest: The highest score of the scale.
 
     Source:
-        Student's t with n - 1 degrees of freedom, cut off at the ends of the scale. Where all n scores are the same there
-        is no spread to go by; then the share of other scores is at most 1 - 0.025^(1/n) (Clopper and Pearson 1934), and
-        each of them is taken to be as far off as the scale allows.
+        Student's t with n - 1 degrees of freedom, cut off at the ends of the scale. Where all n scores are the same
+        there is no spread to go by; then the share of other scores is at most 1 - 0.025^(1/n) (Clopper and Pearson
+        1934), and each of them is taken to be as far off as the scale allows.
 
     Example:
         >>> found = mean_of([4, 5, None, 3])
@@ -103,7 +103,9 @@ def measured(items: Sequence[Marked]) -> dict[str, Any]:
     groups: dict[str, Any] = {}
     for column in columns:
         values = sorted({item.groups[column] for item in items if column in item.groups})
-        groups[column] = {value: _means([item for item in items if item.groups.get(column) == value]) for value in values}
+        groups[column] = {
+            value: _means([item for item in items if item.groups.get(column) == value]) for value in values
+        }
     means = _means(items)
     words = sorted(item.words for item in items)
     middle = (words[(len(words) - 1) // 2] + words[len(words) // 2]) / 2

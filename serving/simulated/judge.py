@@ -105,7 +105,8 @@ def _criterion_of(field: Field, position: int, criteria: Mapping[int, str]) -> s
 
 
 def _level(world: World, readings: Mapping[str, float], criterion: str, draw: Random) -> int:
-    return max(1, min(5, math.floor(reading_on(world, readings, criterion, draw) + 0.5)))
+    reading = reading_on(world, readings, criterion, draw)
+    return max(1, min(5, math.floor(reading + (draw.random() if world.dither and not world.noise_free else 0.5))))
 
 
 def reading_on(world: World, readings: Mapping[str, float], criterion: str, draw: Random) -> float:

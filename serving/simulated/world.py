@@ -93,6 +93,9 @@ class World:
     """Standard deviation of the judge's reading of one criterion, in levels, where it is not sure."""
     judge_unsure: float = 0.07
     """Share of readings where it is not sure, 0 to 1; the others are exact up to rounding."""
+    dither: bool = False
+    """Whether the judge rounds a reading up or down by chance, in proportion, so that its mean score is the reading;
+    else it rounds to the nearest whole score."""
     leniency: float = 0.3
     """Levels that the judge adds to every reading."""
     length_bias: float = 0.15
@@ -245,8 +248,8 @@ class World:
     ) -> list[dict[str, float]]:
         """Return the level of each criterion, 1 to 5, that a program's answers show, expected over their luck.
 
-        The program is run as in `true_quality`; then the answer to each query is written several times and its sentences
-        are read exactly. No judge has a part in it: no noise, no leniency, no rounding to whole scores.
+        The program is run as in `true_quality`; then the answer to each query is written several times and its
+        sentences are read exactly. No judge has a part in it: no noise, no leniency, no rounding to whole scores.
 
         Args:
             program: Any DSPy program; it is left as it is.
