@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ..errors import ConfigError
+from ..errors import BudgetExceededError, ConfigError
 from .options import AsJson, Quiet, Set, check_out
 from .saying import print_json, say_error, say_to
 
@@ -87,6 +87,8 @@ def evaluate_command(
             settings, program, program2, data=data, suite=suite, ledger=ledger, column=column, against=against,
             pairwise=not no_pairwise, limit=limit, log_dir=folder, say=say_to(quiet), display_progress=not quiet,
         )  # fmt: skip
+    except BudgetExceededError as error:
+        raise typer.Exit(say_error(f"{error}; {again} and a higher cap", 1)) from None
     except LMError as error:
         raise typer.Exit(fail(error, remedy=again)) from None
     except KeyboardInterrupt:

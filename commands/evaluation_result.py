@@ -87,6 +87,7 @@ def comparison(
     """Return what it says of the last program beside the baseline, None if there is no baseline."""
     if len(programs) == 1 and earlier is None:
         return None
+    baseline = earlier.items if earlier else marks[0].items
     wins = None
     if fought is not None:
         found = asdict(win_rate(fought))
@@ -95,7 +96,8 @@ def comparison(
         "first": earlier.name if earlier else programs[0].name,
         "second": programs[-1].name,
         "first_date": earlier.date if earlier else None,
-        "aspects": compared(earlier.items if earlier else marks[0].items, marks[-1].items, seed=seed),
+        "first_words": sum(item.words for item in baseline) / len(baseline),
+        "aspects": compared(baseline, marks[-1].items, seed=seed),
         "pairwise": wins,
     }
 

@@ -73,7 +73,7 @@ def _marks(program: dict[str, Any]) -> Table:
     table = Table(title="Marks, 1 to 5", title_justify="left")
     table.add_column("aspect", overflow="fold")
     true = program["true"]
-    for heading in ("mean", "95 % interval", "queries", "missing", *(["true (simulated)"] if true else [])):
+    for heading in ("mean", "95 % interval", "n", "missing", *(["true (simulated)"] if true else [])):
         table.add_column(heading, justify="right")
 
     def add(name: str, found: dict[str, Any], level: float | None) -> None:
@@ -94,7 +94,7 @@ def _datasets(program: dict[str, Any]) -> Table | None:
         return None
     table = Table(title=f"By {column}", title_justify="left")
     table.add_column(column, overflow="fold")
-    for heading in ("mean", "95 % interval", "queries", "of"):
+    for heading in ("mean", "95 % interval", "n", "of"):
         table.add_column(heading, justify="right")
     for value, aspects in program["groups"][column].items():
         name = "overall" if "overall" in aspects else next(iter(aspects))
@@ -110,7 +110,7 @@ def _differences(result: dict[str, Any]) -> Table:
     table.add_column("aspect", overflow="fold")
     true = [program["true"] for program in result["programs"]]
     truths = len(true) == 2 and None not in true
-    for heading in ("first", "second", "second - first", "95 % interval", "queries", *(["true"] if truths else [])):
+    for heading in ("first", "second", "difference", "95 % interval", "n", *(["true"] if truths else [])):
         table.add_column(heading, justify="right")
     for name, found in result["comparison"]["aspects"].items():
         cells = [_number(found["first"]), _number(found["second"]), _signed(found["difference"])]
@@ -127,7 +127,7 @@ def _differences(result: dict[str, Any]) -> Table:
 def _at_equal_length(aspects: dict[str, Any]) -> Table:
     table = Table(title="The same at equal length of the answers", title_justify="left")
     table.add_column("aspect", overflow="fold")
-    for heading in ("second - first", "95 % interval", "queries"):
+    for heading in ("difference", "95 % interval", "n"):
         table.add_column(heading, justify="right")
     for name, found in aspects.items():
         controlled = found["length_controlled"]
@@ -156,9 +156,11 @@ def _pairwise(found: dict[str, Any]) -> str:
 
 
 def _lengths(result: dict[str, Any]) -> Iterator[str]:
-    words = [f"{program['words']['mean']:.0f}" for program in result["programs"]]
-    yield f"Mean length of an answer: {' and '.join(words)} words."
     comparison = result["comparison"]
+    means = [program["words"]["mean"] for program in result["programs"]]
+    if comparison is not None and len(means) == 1:
+        means.insert(0, comparison["first_words"])
+    yield f"Mean length of an answer: {' and '.join(f'{mean:.0f}' for mean in means)} words."
     overall = comparison and comparison["aspects"].get("overall")
     if overall and overall["length_controlled"] and overall["length_controlled"]["extrapolated"]:
         yield "One program's answer is nearly always the longer one, so what equal length would give is a guess."
