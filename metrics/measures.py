@@ -7,6 +7,7 @@ readings have in common, its leniency for example, is in no interval.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -66,9 +67,11 @@ def mean_of(scores: Sequence[float | None], *, lowest: float = 1.0, highest: flo
         highest: The highest score of the scale.
 
     Source:
-        Student's t with n - 1 degrees of freedom, cut off at the ends of the scale. Where all n scores are the same
-        there is no spread to go by; then the share of other scores is at most 1 - 0.025^(1/n) (Clopper and Pearson
-        1934), and each of them is taken to be as far off as the scale allows.
+        Wilson's score interval (1927) for a mean y in [0, 1] whose variance is a share d of the largest possible one,
+        d y (1 - y), as in quasi-likelihood (Wedderburn 1974): d is estimated, and y (1 - y) is taken at the interval's
+        ends. So it keeps to the scale, and near its end, where most scores are 5 and the sample's own variance is too
+        small as often as a low score is missing from it, it reaches further down. Student's t with n - 1 degrees of
+        freedom takes the place of the normal quantile. Where all scores are the same, d is unknown and taken as 1.
 
     Example:
         >>> found = mean_of([4, 5, None, 3])
@@ -82,14 +85,18 @@ def mean_of(scores: Sequence[float | None], *, lowest: float = 1.0, highest: flo
     mean = sum(known) / count
     if count < 2:
         return Mean(mean, None, None, count, missing)
-    if len(set(known)) == 1:
-        share = 1 - 0.025 ** (1 / count)
-        return Mean(mean, mean - share * (mean - lowest), mean + share * (highest - mean), count, missing)
     from scipy import stats
 
-    variance = sum((score - mean) ** 2 for score in known) / (count - 1)
-    half = float(stats.t.ppf(0.975, count - 1)) * (variance / count) ** 0.5
-    return Mean(mean, max(lowest, mean - half), min(highest, mean + half), count, missing)
+    scale = highest - lowest
+    share = (mean - lowest) / scale
+    variance = sum((score - mean) ** 2 for score in known) / (count - 1) / scale**2
+    largest = share * (1 - share)
+    dispersion = variance / largest if variance > 0 else 1.0
+    reach = float(stats.t.ppf(0.975, count - 1)) ** 2 * dispersion / count
+    middle = (share + reach / 2) / (1 + reach)
+    half = math.sqrt(reach * largest + reach**2 / 4) / (1 + reach)
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return Mean(mean, lowest + scale * low, lowest + scale * high, count, missing)
 
 
 def measured(items: Sequence[Marked]) -> dict[str, Any]:
