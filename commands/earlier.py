@@ -84,11 +84,10 @@ def refuse_other_measure(before: Mapping[str, Any], now: Mapping[str, Any], labe
 
     Example:
         >>> measure = {"suite": "just-eval", "suite_version": {}, "judge": {"model": "a"}}
-        >>> refuse_other_measure(measure, {**measure, "judge": {"model": "b"}}, "RESULT")
+        >>> refuse_other_measure(measure, {**measure, "judge": {"model": "b"}}, "RESULT")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        drpo.errors.ConfigError: RESULT: was measured otherwise, so the numbers cannot be compared: judge.model was
-        'a', is 'b'; evaluate both programs by the same judge, settings, suite and queries
+        drpo.errors.ConfigError: RESULT: was measured otherwise, ...: judge.model was 'a', is 'b'; ...
     """
     lines = [line for key in COMPARED for line in _differences(key, before.get(key), now.get(key))]
     if lines:

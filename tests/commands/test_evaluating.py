@@ -375,3 +375,14 @@ def test_evaluate_is_public() -> None:
     """It is one of the package's names, and loaded when asked for."""
     assert drpo.evaluate is evaluate
     assert "evaluate" in drpo.__all__
+
+
+def test_every_key_is_explained(both: dict[str, Any]) -> None:
+    """Every key of `evaluation.json` that is not the name of a thing has its place in `docs/evaluating.md`."""
+    page = (Path(__file__).parents[2] / "docs/evaluating.md").read_text()
+    explained = set(re.findall(r"`(\w+)`", page))
+    program, comparison = both["programs"][0], both["comparison"]
+    overall = comparison["aspects"]["overall"]
+    keys = [set(plain(both)), set(both["suite_version"]), set(program), set(program["overall"]), set(program["words"])]
+    keys += [set(program["items"][0]), set(comparison), set(overall), set(comparison["pairwise"])]
+    assert set().union(*keys) <= explained
