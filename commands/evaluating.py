@@ -33,7 +33,7 @@ from ..serving.meter import Meter
 from ..serving.roles import Role, as_lm
 from ..serving.simulated.world import World
 from ..teleprompters.candidates import candidate_of
-from ..teleprompters.result import bill_data, versions
+from ..teleprompters.result import versions
 from ..teleprompters.roles import RunLMs, digest
 from ..teleprompters.run import check_criteria
 from ..teleprompters.run_directory import FORMAT as DIRECTORY_FORMAT
@@ -42,7 +42,7 @@ from ..teleprompters.session import Session, session
 from .compiling import reward_of
 from .earlier import COMPARED, FORMAT, Earlier, read_earlier
 from .evaluation_plan import Plan
-from .evaluation_result import Given, comparison, figures, used, write
+from .evaluation_result import Given, bill, comparison, figures, is_simulated, used, write
 from .marking import Answer, Marks, duels, mark
 from .servers import Say, servers_of
 from .suites import SourceOfRows, Suite, SuiteName, dynamic, just_eval, suite_name
@@ -176,13 +176,13 @@ def evaluate(
             "programs": [figures(one, done, questions, lms) for one, done in zip(programs, marks, strict=True)],
             "comparison": comparison(programs, marks, earlier, fought, seed=seed),
             **used(running.lms.meter),
-            "simulated": any("sim/" in model for model in lms.models.values()),
+            "simulated": any(is_simulated(model) for model in lms.models.values()),
             "seed": seed,
             "limit": limit,
             "versions": versions(),
         }
         write(running, questions, programs, marks, fought, result)
-    return {**result, "bill": bill_data(running.lms.meter, lms.models)}
+    return {**result, "bill": bill(running.lms)}
 
 
 def evaluate_by_config(
@@ -215,8 +215,8 @@ def evaluate_by_config(
     is_dynamic = suite_name(suite) is SuiteName.DYNAMIC
     if data is None and not is_dynamic:
         raise ConfigError(
-            "--data is not given: just-eval takes a file with the columns id, instruction, dataset and category, such "
-            "as just_eval_instruct.jsonl of Re-Align/just-eval, which is not shipped"
+            "--data is not given: name the queries, such as the file just_eval_instruct.jsonl of Re-Align/just-eval (not "
+            "shipped), or builtin:prompts; its columns are instruction, category (regular or safety), dataset and id"
         )
     if settings.lms.judge is None:
         raise ConfigError("lms.judge is not set: name a judge by --judge, best one that the program was not trained by")

@@ -14,6 +14,7 @@ from ..metrics.pairwise import Duel, win_rate
 from ..metrics.reward import query_of
 from ..serving.meter import Meter
 from ..serving.roles import Role
+from ..serving.settings import SIMULATED
 from ..serving.simulated import world_of
 from ..teleprompters.candidates import candidate_of
 from ..teleprompters.result import bill_data
@@ -102,6 +103,22 @@ def comparison(
     }
 
 
+def is_simulated(model: str) -> bool:
+    """Tell whether a model string is that of a simulated model, in this process or behind an endpoint.
+
+    Example:
+        >>> is_simulated("hosted_vllm/sim/judge"), is_simulated("openai/not-sim/x")
+        (True, False)
+    """
+    return model.startswith(SIMULATED) or f"/{SIMULATED}" in model
+
+
+def bill(lms: RunLMs) -> dict[str, Any]:
+    """Return what `bill.json` says; nobody rewrites anything here, so that role has no model."""
+    models = {role: model for role, model in lms.models.items() if role != Role.PROMPT.value}
+    return bill_data(lms.meter, models)
+
+
 def used(meter: Meter) -> dict[str, Any]:
     """Return what it says of calls, tokens and dollars, by role."""
 
@@ -136,7 +153,7 @@ def write(
         directory.write_text("pairs.jsonl", _lines(pairs))
     if suite.name is SuiteName.DYNAMIC:
         directory.replace("ledger.json", suite.reward.ledger.save)
-    directory.write_json("bill.json", bill_data(running.lms.meter, running.lms.models))
+    directory.write_json("bill.json", bill(running.lms))
     # The last file: a directory that has it is finished.
     directory.write_json("evaluation.json", result)
 

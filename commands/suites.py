@@ -10,6 +10,7 @@ from typing import Any
 
 import dspy
 
+from ..configs.columns import choose_column
 from ..configs.prompts import load_prompts
 from ..configs.rows import read_rows
 from ..errors import ConfigError, DataError
@@ -17,7 +18,7 @@ from ..metrics.just_eval.aspects import ASPECTS, RULES, SAFETY, Category, aspect
 from ..metrics.just_eval.sampling import stratified
 from ..metrics.ledger import Entry, Ledger, Source
 from ..metrics.reward import DynamicReward, query_of
-from ..programs.judge import JUDGE_RULES
+from ..programs.judge import JUDGE_RULES, judge_signature
 from ..teleprompters.roles import digest
 
 SourceOfRows = Path | str | Sequence[Any]
@@ -83,18 +84,21 @@ class Suite:
         }
 
     def _rubric(self) -> str:
+        fields = judge_signature("", 1).fields.items()
+        layout = [[name, field.json_schema_extra["desc"]] for name, field in fields]
         if self.name is SuiteName.JUST_EVAL:
-            return digest(rubric())
+            return digest([rubric(), layout])
         entries = [self.reward.ledger[query_of(query.example)] for query in self.queries]
-        return digest([JUDGE_RULES, [[list(map(asdict, entry.criteria)), entry.reasons] for entry in entries]])
+        return digest([JUDGE_RULES, layout, [[list(map(asdict, entry.criteria)), entry.reasons] for entry in entries]])
 
 
 def just_eval(data: SourceOfRows, *, input_field: str, limit: int | None = None, seed: int = 0) -> Suite:
     """Return the just-eval suite over the queries of a source.
 
     Args:
-        data: Rows with an `instruction`; and, where they are there, `id`, `category` (`regular` or `safety`; regular if
-            there is no such column) and `dataset`.
+        data: Rows with an `instruction`, or another column that can be told to hold the prompts; and, where they are
+            there, `id`, `dataset` and `category` (`regular` or `safety`). Without a category those of the `kind` safety
+            are safety queries, and all others regular ones.
         input_field: The programs' input field.
         limit: How many queries are drawn, from each category and data set in proportion. None: all.
         seed: Which ones are drawn.
@@ -103,16 +107,18 @@ def just_eval(data: SourceOfRows, *, input_field: str, limit: int | None = None,
         DataError: If a row cannot be used; the message names it.
     """
     table = read_rows(data)
+    named = any(isinstance(row.value, Mapping) and "instruction" in row.value for row in table.rows)
+    column = "instruction" if named else choose_column(table, column=None, field=input_field)
     queries: list[Query] = []
     entries: dict[str, Entry] = {}
     for number, row in enumerate(table.rows):
         where = f"{table.source!r}: {row.where}"
-        values = row.value if isinstance(row.value, Mapping) else {"instruction": row.value}
-        text = values.get("instruction")
+        values = row.value if isinstance(row.value, Mapping) else {}
+        text = row.value if column is None else values.get(column)
         if not isinstance(text, str) or not text.strip():
-            raise DataError(f"{where}: no text under 'instruction'; give it one, or remove the row")
-        category = _category(values.get("category", Category.REGULAR.value), where)
-        groups = {"category": category.value, **_text(values, "dataset")}
+            raise DataError(f"{where}: no text under {column or 'it'!r}; give it one, or remove the row")
+        category = _category(values, where)
+        groups = {"category": category.value, **_text(values, "dataset"), **_text(values, "kind")}
         example = dspy.Example(**{input_field: text}).with_inputs(input_field)
         name = str(values.get("id", number))
         queries.append(Query(name, example, groups, has_overall=category is Category.REGULAR))
@@ -167,7 +173,10 @@ def suite_name(value: str) -> SuiteName:
         raise ConfigError(f"suite={value!r}: choose one of {', '.join(map(str, SuiteName))}") from None
 
 
-def _category(value: object, where: str) -> Category:
+def _category(values: Mapping[str, Any], where: str) -> Category:
+    value = values.get("category")
+    if "category" not in values:
+        return Category.SAFETY if values.get("kind") == Category.SAFETY.value else Category.REGULAR
     try:
         return Category(str(value))
     except ValueError:
