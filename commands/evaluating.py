@@ -215,8 +215,8 @@ def evaluate_by_config(
     is_dynamic = suite_name(suite) is SuiteName.DYNAMIC
     if data is None and not is_dynamic:
         raise ConfigError(
-            "--data is not given: name the queries, such as the file just_eval_instruct.jsonl of Re-Align/just-eval (not "
-            "shipped), or builtin:prompts; its columns are instruction, category (regular or safety), dataset and id"
+            "--data is not given: name the queries, such as just_eval_instruct.jsonl of Re-Align/just-eval (not "
+            "shipped) or builtin:prompts; its columns are instruction, category (regular or safety), dataset and id"
         )
     if settings.lms.judge is None:
         raise ConfigError("lms.judge is not set: name a judge by --judge, best one that the program was not trained by")
