@@ -33,6 +33,7 @@ from ..serving.meter import Meter
 from ..serving.roles import Role, as_lm
 from ..serving.simulated.world import World
 from ..teleprompters.candidates import candidate_of
+from ..teleprompters.presets import check_number
 from ..teleprompters.result import versions
 from ..teleprompters.roles import RunLMs, digest
 from ..teleprompters.run import check_criteria
@@ -126,6 +127,14 @@ def evaluate(
     """
     if other is not None and against is not None:
         raise ConfigError("other and against: give a second program or an earlier result, not both")
+    for argument, value, lowest in (
+        ("limit", limit, 1), ("seed", seed, 0), ("num_threads", num_threads, 1), ("max_errors", max_errors, 1),
+    ):  # fmt: skip
+        if value is not None:
+            check_number(argument, value, lowest)
+    check_number("outage_patience", outage_patience, 0, whole=False)
+    if call_timeout is not None and call_timeout <= 0:
+        raise ConfigError(f"call_timeout={call_timeout!r}: give seconds, more than 0, or None for no limit")
     programs = [_program(one) for one in (program, other) if one is not None]
     questions = _suite(suite, programs, data, reward=reward, ledger=ledger, column=column, limit=limit, seed=seed)
     caps = dict(zip(map(str, CapKind), (max_lm_calls, max_tokens, max_cost, max_seconds), strict=True))
@@ -275,10 +284,6 @@ def _suite(
     name: str, programs: Sequence[Given], data: SourceOfRows, *, reward: DynamicReward | None,
     ledger: Ledger | Path | str | None, column: str | None, limit: int | None, seed: int,
 ) -> Suite:  # fmt: skip
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise ConfigError(f"limit={limit!r}: give a number of queries, 1 or more, or None for all")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ConfigError(f"seed={seed!r}: give a whole number of at least 0")
     fields = {tuple(one.module.predictors()[0].signature.input_fields) for one in programs}
     if len(fields) > 1:
         raise ConfigError(f"the programs have different input fields, {sorted(fields)!r}; they cannot be compared")

@@ -137,7 +137,8 @@ def write(
     directory = running.directory
     if directory is None:
         return
-    rows = [row for one, done in zip(programs, marks, strict=True) for row in lines_of(one.name, done)]
+    numbered = enumerate(zip(programs, marks, strict=True), start=1)
+    rows = [row for number, (one, done) in numbered for row in lines_of(number, one.name, done)]
     directory.write_text("answers.jsonl", _lines(rows))
     if fought is not None:
         pairs = [

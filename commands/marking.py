@@ -163,11 +163,12 @@ class _Steps:
             )
 
 
-def lines_of(name: str, marks: Marks) -> list[dict[str, Any]]:
+def lines_of(number: int, name: str, marks: Marks) -> list[dict[str, Any]]:
     """Return what `answers.jsonl` says of one program's answers."""
     return [
         {
-            "program": name,
+            "program": number,
+            "name": name,
             "id": answer.query.id,
             **answer.query.groups,
             "query": query_of(answer.query.example),

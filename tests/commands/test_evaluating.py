@@ -207,7 +207,7 @@ def test_the_directory_can_be_looked_at(tmp_path: Path) -> None:
     result = evaluate(Responder(), GUIDED, data=ROWS, log_dir=tmp_path, **lms())
     answers = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
     assert len(answers) == 2 * len(ROWS)
-    assert {row["program"] for row in answers} == {program["name"] for program in result["programs"]}
+    assert [row["program"] for row in answers] == [1] * len(ROWS) + [2] * len(ROWS)
     for row, item in zip(answers, [*result["programs"][0]["items"], *result["programs"][1]["items"]], strict=True):
         assert (row["id"], row["scores"], row["words"]) == (item["id"], item["scores"], len(row["answer"].split()))
         assert set(row["rationales"]) == set(row["scores"])
@@ -314,6 +314,9 @@ class TestDynamic:
         ({"judge_lm": None}, "judge_lm=None: name the judge"),
         ({"limit": 0}, "limit=0"),
         ({"seed": -1}, "seed=-1"),
+        ({"max_errors": 0}, "max_errors=0"),
+        ({"num_threads": 0}, "num_threads=0"),
+        ({"call_timeout": 0}, "call_timeout=0"),
         ({"ledger": Ledger()}, "leave it out"),
         ({"other": Responder("topic -> text")}, "different input fields"),
         ({"other": Responder(), "against": "x.json"}, "not both"),
