@@ -92,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--passes", type=int, default=20)
     parser.add_argument("--samples", type=int, default=64, help="how often each answer is written for the target")
     parser.add_argument("--limit", type=int, help="use so many of the queries")
+    parser.add_argument("--safety-only", action="store_true", help="use the safety queries alone")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args(arguments)
     if "DRPO_DATA" not in os.environ:
@@ -99,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     suite = just_eval(
         Path(os.environ["DRPO_DATA"]) / "just_eval_instruct.jsonl", input_field="query", limit=given.limit
     )
+    if given.safety_only:
+        suite = replace(suite, queries=tuple(query for query in suite.queries if not query.has_overall))
     rows: list[Row] = []
     for program, judge in CASES:
         found = case(suite, program, judge, passes=given.passes, draws=given.draws, samples=given.samples, threads=1)
