@@ -11,7 +11,7 @@ evaluation goes on where it stopped, and pays for no reply twice.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,32 +24,23 @@ from ..errors import ConfigError
 from ..metrics.ledger import Entry, Ledger
 from ..metrics.pairwise import Duel
 from ..metrics.reward import DynamicReward
-from ..programs.loading import load
 from ..programs.outages import is_given_up
-from ..programs.responder import Responder
-from ..serving.caps import CapKind, CapValue, caps_of
+from ..serving.caps import CapKind, CapValue
 from ..serving.engine import build_lm
-from ..serving.meter import Meter
-from ..serving.roles import Role, as_lm
+from ..serving.roles import Role
 from ..serving.simulated.world import World
-from ..teleprompters.candidates import candidate_of
 from ..teleprompters.presets import check_number
 from ..teleprompters.result import versions
-from ..teleprompters.roles import RunLMs, digest
 from ..teleprompters.run import check_criteria
 from ..teleprompters.run_directory import FORMAT as DIRECTORY_FORMAT
-from ..teleprompters.run_directory import saved_state
 from ..teleprompters.session import Session, session
 from .compiling import reward_of
-from .earlier import COMPARED, FORMAT, Earlier, read_earlier
-from .evaluation_plan import Plan
-from .evaluation_result import Given, bill, comparison, figures, is_simulated, used, write
+from .earlier import FORMAT, Earlier
+from .evaluation_result import bill, comparison, figures, is_simulated, used, write
+from .evaluation_work import measure, prepared
 from .marking import Answer, Marks, duels, mark
 from .servers import Say, servers_of
-from .suites import SourceOfRows, Suite, SuiteName, dynamic, just_eval, suite_name
-
-BARE = "builtin:responder"
-"""The name of a `Responder` as it is before any compile, to compare with."""
+from .suites import SourceOfRows, Suite, SuiteName, suite_name
 
 
 def evaluate(
@@ -118,6 +109,7 @@ def evaluate(
         LMError: If an LM cannot be reached; likewise.
 
     Example:
+        >>> from drpo import Responder
         >>> from drpo.serving.simulated.engine import simulated_lm
         >>> from drpo.serving.simulated.world import World
         >>> lms = {f"{role}_lm": simulated_lm(role, World()) for role in ("task", "judge")}
@@ -125,34 +117,25 @@ def evaluate(
         >>> result["lm_calls"]["task"], result["programs"][0]["aspects"]["Clarity"]["n"]
         (2, 2)
     """
-    if other is not None and against is not None:
-        raise ConfigError("other and against: give a second program or an earlier result, not both")
-    for argument, value, lowest in (
-        ("limit", limit, 1), ("seed", seed, 0), ("num_threads", num_threads, 1), ("max_errors", max_errors, 1),
-    ):  # fmt: skip
-        if value is not None:
-            check_number(argument, value, lowest)
     check_number("outage_patience", outage_patience, 0, whole=False)
+    for argument, value in (("num_threads", num_threads), ("max_errors", max_errors)):
+        if value is not None:
+            check_number(argument, value, 1)
     if call_timeout is not None and call_timeout <= 0:
         raise ConfigError(f"call_timeout={call_timeout!r}: give seconds, more than 0, or None for no limit")
-    programs = [_program(one) for one in (program, other) if one is not None]
-    questions = _suite(suite, programs, data, reward=reward, ledger=ledger, column=column, limit=limit, seed=seed)
     caps = dict(zip(map(str, CapKind), (max_lm_calls, max_tokens, max_cost, max_seconds), strict=True))
-    lms = _lms(programs, questions, task_lm, judge_lm, criteria_lm, caps)
+    work = prepared(
+        program, other, data=data, suite=suite, task_lm=task_lm, judge_lm=judge_lm, criteria_lm=criteria_lm,
+        reward=reward, ledger=ledger, column=column, against=against, pairwise=pairwise, limit=limit, seed=seed,
+        caps=caps,
+    )  # fmt: skip
+    programs, questions, lms, earlier, plan = work.programs, work.suite, work.lms, work.earlier, work.plan
     begun = _begun(log_dir)
-    measure = _measure(questions, lms)
-    if against is not None and measure["suite_version"]["rubric"] is None:
-        raise ConfigError(
-            f"against={str(against)!r}: give ledger=..., the ledger.json beside it, so that criteria agree"
-        )
-    earlier = None if against is None else read_earlier(against, now=measure)
-    plan = Plan.of(questions, [one.module for one in programs], pairwise and (other is not None or earlier is not None))
-    plan.check(caps_of(caps))
     max_errors = max_errors or dspy.settings.max_errors
     config = {
         "format": DIRECTORY_FORMAT,
         "command": "evaluate",
-        **measure,
+        **measure(questions, lms),
         "lms": lms.described,
         "programs": [one.digest for one in programs],
         "against": earlier and earlier.digest,
@@ -178,7 +161,7 @@ def evaluate(
         running.lms.meter.check()
         result = {
             "format": FORMAT,
-            **_measure(questions, running.lms),
+            **measure(questions, running.lms),
             "date": begun,
             "task": running.lms.described.get(Role.TASK.value),
             "criteria": running.lms.described.get(Role.CRITERIA.value),
@@ -233,93 +216,35 @@ def evaluate_by_config(
     if is_dynamic and settings.lms.criteria is not None:
         lms["criteria"] = settings.lms.criteria
     world = None if settings.world is None else World.named(settings.world)
+    asked: dict[str, Any] = {
+        "data": data or settings.data.prompts,
+        "suite": suite,
+        "reward": reward_of(settings) if is_dynamic else None,
+        "ledger": ledger,
+        "column": column or (settings.data.column if is_dynamic and data is None else None),
+        "against": against,
+        "pairwise": pairwise,
+        "limit": limit,
+        "seed": settings.seed,
+    }
+    caps = {str(kind): getattr(settings, kind) for kind in CapKind}
+    models = {f"{role}_lm": build_lm(lm, world=world) for role, lm in lms.items()}
+    prepared(program, other, **asked, **models, caps=caps)  # a mistake shows before a server is waited for
     with servers_of(settings, lms, log_dir=log_dir, say=say) as reached:
         return evaluate(
             program,
             other,
-            data=data or settings.data.prompts,
-            suite=suite,
+            **asked,
+            **caps,
             **{f"{role}_lm": build_lm(lm, world=world) for role, lm in reached.items()},
-            reward=reward_of(settings) if is_dynamic else None,
-            ledger=ledger,
-            column=column or (settings.data.column if is_dynamic and data is None else None),
-            against=against,
-            pairwise=pairwise,
-            limit=limit,
             **{name: getattr(settings, name) for name in _ARGUMENTS},
             log_dir=log_dir,
             display_progress=display_progress,
         )
 
 
-_ARGUMENTS = (
-    "seed", "max_lm_calls", "max_tokens", "max_cost", "max_seconds", "num_threads", "max_errors", "call_timeout",
-    "outage_patience",
-)  # fmt: skip
-"""The arguments that stand at the top level of a config."""
-
-
-def _program(given: dspy.Module | Path | str) -> Given:
-    if isinstance(given, dspy.Module):
-        name, module, judge = type(given).__name__, given, None
-    elif str(given) == BARE:
-        name, module, judge = BARE, Responder(), None
-    else:
-        name, module, judge = str(given), load(Path(given)), _training_judge(Path(given).parent)
-    state = saved_state(module)
-    state.pop("metadata", None)
-    candidate_of(module)  # refused here if it has no predictor
-    return Given(name, module, digest(state), judge)
-
-
-def _training_judge(folder: Path) -> str | None:
-    """Return the judge of a compile that wrote its program into a folder, None if there is none that says so."""
-    try:
-        return str(json.loads((folder / "result.json").read_text(encoding="utf-8"))["models"][Role.JUDGE.value])
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-
-
-def _suite(
-    name: str, programs: Sequence[Given], data: SourceOfRows, *, reward: DynamicReward | None,
-    ledger: Ledger | Path | str | None, column: str | None, limit: int | None, seed: int,
-) -> Suite:  # fmt: skip
-    fields = {tuple(one.module.predictors()[0].signature.input_fields) for one in programs}
-    if len(fields) > 1:
-        raise ConfigError(f"the programs have different input fields, {sorted(fields)!r}; they cannot be compared")
-    inputs = next(iter(fields))
-    if suite_name(name) is SuiteName.JUST_EVAL:
-        for argument, value in (("ledger", ledger), ("reward", reward), ("column", column)):
-            if value is not None:
-                raise ConfigError(f"{argument}={value!r}: just-eval has aspects and columns of its own; leave it out")
-        if len(inputs) > 1:
-            raise ConfigError(f"suite='just-eval': its queries are one text, and the program has the inputs {inputs!r}")
-        return just_eval(data, input_field=inputs[0], limit=limit, seed=seed)
-    found = reward or DynamicReward()
-    if ledger is not None:
-        pinned = ledger if isinstance(ledger, Ledger) else Ledger.load(ledger)
-        found = found.bound(judge_lm=found.judge_lm, criteria_lm=found.criteria_lm)
-        found.ledger = Ledger({entry.query: entry for entry in pinned})
-    return dynamic(data, reward=found, input_fields=inputs, column=column, limit=limit, seed=seed)
-
-
-def _lms(
-    programs: Sequence[Given], suite: Suite, task_lm: Any, judge_lm: Any, criteria_lm: Any, caps: Mapping[str, CapValue]
-) -> RunLMs:
-    task = as_lm(task_lm, name="task_lm") or dspy.settings.lm
-    if task is None and any(predictor.lm is None for one in programs for predictor in one.module.predictors()):
-        raise ConfigError("task_lm=None and no LM is configured: give task_lm=... or call dspy.configure(lm=...)")
-    judge = as_lm(judge_lm, name="judge_lm") or suite.reward.judge_lm
-    if judge is None:
-        raise ConfigError(
-            "judge_lm=None: name the judge, best one that the program was not trained by; the task LM would be lenient "
-            "with itself"
-        )
-    criteria = None
-    if not suite.is_pinned:
-        criteria = as_lm(criteria_lm, name="criteria_lm") or suite.reward.criteria_lm or judge
-    reward = suite.reward.bound(judge_lm=judge, criteria_lm=criteria or judge)
-    return RunLMs(task, judge, criteria, judge, reward, Meter(caps_of(caps)))
+_ARGUMENTS = ("num_threads", "max_errors", "call_timeout", "outage_patience")
+"""Further arguments that stand at the top level of a config."""
 
 
 def _begun(log_dir: Path | str | None) -> str:
@@ -330,11 +255,6 @@ def _begun(log_dir: Path | str | None) -> str:
         except (OSError, ValueError, LookupError, TypeError):
             pass
     return datetime.now(UTC).date().isoformat()
-
-
-def _measure(suite: Suite, lms: RunLMs) -> dict[str, Any]:
-    """Return what two results must agree in: the keys of `COMPARED`."""
-    return dict(zip(COMPARED, (suite.name.value, suite.version, lms.described[Role.JUDGE.value]), strict=True))
 
 
 def _pin(suite: Suite, session: Session) -> None:

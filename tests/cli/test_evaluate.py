@@ -117,3 +117,17 @@ def test_dynamic(here: Any) -> None:
     assert second.returncode == 0, second.stderr
     assert "5 queries, 1 program: 10 calls" in second.stderr
     assert "Win rate" not in second.stdout
+
+
+def test_mistakes_show_before_a_server_is_started(here: Any) -> None:
+    """A server takes minutes to start; what is wrong with the other arguments is said without it."""
+    lm = {"server": "local"}
+    config = here.config(
+        lms={role: lm for role in ("task", "judge", "prompt")},
+        serve={"local": {"model": "owner/x", "python": "/nowhere/python", "port": 9}},
+    )
+    done = here.drpo(
+        "evaluate", "builtin:responder", "--data", "suite.jsonl", "--config", config, "--against", "none.json"
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("drpo: against='none.json': cannot be read")
