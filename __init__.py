@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from drpo.commands.evaluating import evaluate
     from drpo.metrics.criteria import Criterion
     from drpo.metrics.ledger import Ledger
     from drpo.metrics.reward import DynamicReward
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __version__ = metadata.version("drpo-dspy")
 
-__all__ = ["Criterion", "DRPOTeleprompter", "DynamicReward", "Ledger", "ProseAdapter", "Responder", "load"]
+__all__ = ["Criterion", "DRPOTeleprompter", "DynamicReward", "Ledger", "ProseAdapter", "Responder", "evaluate", "load"]
 
 _HOMES = {
     "Criterion": "drpo.metrics.criteria",
@@ -29,6 +30,7 @@ _HOMES = {
     "Ledger": "drpo.metrics.ledger",
     "ProseAdapter": "drpo.programs.prose",
     "Responder": "drpo.programs.responder",
+    "evaluate": "drpo.commands.evaluating",
     "load": "drpo.programs.loading",
 }
 
