@@ -151,3 +151,19 @@ def test_several_inputs_come_as_json(make_desk: Callable[..., Desk]) -> None:
     assert (wrong.returncode, "as a JSON object" in wrong.stderr) == (2, True)
     right = desk.drpo("export", "poem.json", "--query", '{"topic": "sea", "mood": "calm"}')
     assert right.stdout.endswith("topic: sea\nmood: calm\n")
+
+
+@pytest.mark.parametrize("arguments", [["--no-color", "diff"], ["diff", "--no-color"]])
+def test_colours_are_off_when_asked(
+    arguments: list[str], desk: Desk, program: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--no-color` is taken before and after a command's name; what follows `--` is left to the command."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR")
+    Responder(instructions="Another.").save(desk.folder / "other.json")
+    assert "\x1b[31" in desk.drpo("diff", "aligned.json", "other.json").stdout
+    plain = desk.drpo(*arguments, "aligned.json", "other.json")
+    assert (plain.returncode, "\x1b[31" in plain.stdout) == (1, False)
+    monkeypatch.delenv("NO_COLOR")
+    assert "'--no-color': programs are read" in desk.drpo("diff", "--", "--no-color", "aligned.json").stderr
