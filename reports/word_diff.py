@@ -37,7 +37,7 @@ def word_diff(before: str, after: str) -> list[Piece]:
 
     Example:
         >>> [(piece.change.value, piece.text) for piece in word_diff("Be brief.", "Be very brief.")]
-        [('same', 'Be '), ('added', 'very '), ('same', 'brief.')]
+        [('same', 'Be'), ('added', ' very'), ('same', ' brief.')]
     """
     return list(_pieces(_WORDS.findall(before), _WORDS.findall(after)))
 
