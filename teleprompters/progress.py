@@ -53,7 +53,7 @@ class Progress:
         """Whether anything is shown."""
         self._meter = meter or Meter()
         self._display: Display = Lines() if self.shown else Nothing()
-        self._standing = _Standing("beginning")
+        self._standing = _Standing("under way")
         self._steps: Steps | None = None
         self._pace = Pace()
 
@@ -104,7 +104,7 @@ class Progress:
         self._steps = steps
         self._begin_level(0, last)
 
-    def round(self, finished: Round[Candidate], board: Board[Candidate], meter: Meter) -> None:
+    def round(self, finished: Round[Candidate], board: Board[Candidate]) -> None:
         """Tell that a level of the default search is finished."""
         leader, number = finished.leader, finished.number
         best = f"{board.value(leader) / 4:+.3f} beside the seed"
@@ -119,7 +119,7 @@ class Progress:
             self._begin_level(number + 1, last)
         self._tell_level(number, what, last=last)
 
-    def level(self, level: Level[Candidate], meter: Meter) -> None:
+    def level(self, level: Level[Candidate]) -> None:
         """Tell that a level of the paper's search is finished."""
         rewards = [node.evaluation.reward for node in level.children or level.beam]
         shown = ", ".join("missing" if reward is None else f"{reward:.2f}" for reward in rewards)
@@ -129,8 +129,9 @@ class Progress:
         self._begin_level(level.number + 1, last)
         self._tell_level(level.number, f"rewards {shown}; {best}", last=last)
 
-    def halted(self, meter: Meter) -> None:
+    def halted(self) -> None:
         """Write into the log why a run ended at once, if it did."""
+        meter = self._meter
         if meter.halted is not None:
             why = str(meter.halted) or "interrupted"
             logger.warning(f"halted after {meter.totals('calls')} calls: {why}")
@@ -176,7 +177,7 @@ class Progress:
     def _begin_level(self, number: int, last: int) -> None:
         steps = self._steps
         if number > last:
-            self.begin("after the search", calls=steps.rest if steps else None)
+            self.begin("final steps", calls=steps.rest if steps else None)
         elif steps is None:
             self.begin(f"level {number} of {last}")
         else:

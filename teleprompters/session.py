@@ -72,7 +72,7 @@ def session(
         progress = Progress(display_progress, bound.meter)
         stack.enter_context(progress.showing())
         stack.enter_context(interruptible(bound.meter, shown=progress.shown and not progress.draws))
-        stack.callback(progress.halted, bound.meter)
+        stack.callback(progress.halted)
         pool = stack.enter_context(TaskPool(num_threads or dspy.settings.num_threads, meter=bound.meter))
         stack.enter_context(dspy.context(lm=bound.task, trace=[]))
         yield Session(directory, bound, pool, progress)

@@ -164,6 +164,7 @@ def _settings_of(predictor: dspy.Predict, given: LMSettings | None) -> LMSetting
     if own is None:
         return given or UNKNOWN
     sampling = {name: own.kwargs.get(name) for name in ("temperature", "max_tokens", "top_p", "seed")}
+    sampling["max_tokens"] = sampling["max_tokens"] or own.kwargs.get("max_completion_tokens")  # of reasoning models
     return LMSettings(model=own.model, model_type="text" if own.model_type == "text" else "chat", **sampling)
 
 
