@@ -37,7 +37,6 @@ from .evaluation import Evaluator, Metric
 from .held_out import split
 from .minibatch_proposals import Credit
 from .paper_mode import PAPER_DEMO_ITERS, paper_mode
-from .plan import Steps, paper_steps, planned_steps
 from .presets import MinibatchSettings, PaperSettings, check_number, search_settings
 from .proposal import Proposer, Writer, check_proposer
 from .roles import resolve_lms
@@ -45,6 +44,7 @@ from .run import Run
 from .run_config import run_config
 from .selection import selection
 from .session import Session, session
+from .steps import Steps, paper_steps, planned_steps
 
 E = TypeVar("E", bound=StrEnum)
 

@@ -14,9 +14,10 @@ from .budget import Budget, Calls, times
 from .candidates import Candidate, candidate_of, instruct
 from .demo_pool import Demonstrations, with_demonstrations
 from .held_out import Finalist, Part, Selected, select_finalist
-from .plan import held_out_calls, total
+from .plan import held_out_calls
 from .pool import Task
 from .run import Run, check_criteria
+from .steps import total
 
 FIRST = 8
 """Queries on which all finalists are judged at least, before all but one drop out."""

@@ -18,7 +18,7 @@ from .displays import Display, Lines, Nothing, display, wanted
 from .minibatch import Round
 from .pace import Pace, in_words
 from .picture import Picture, short
-from .plan import Steps
+from .steps import Steps
 
 logger = logging.getLogger("drpo")
 

@@ -28,8 +28,8 @@ from drpo.teleprompters.displays import Lines, Nothing, display
 from drpo.teleprompters.live_display import LiveDisplay
 from drpo.teleprompters.pace import Pace
 from drpo.teleprompters.picture import Picture
-from drpo.teleprompters.plan import Steps
 from drpo.teleprompters.progress import Progress
+from drpo.teleprompters.steps import Steps
 
 PICTURE = Picture(
     stage="level 2 of 4", found="14 candidates, best +0.068 beside the seed", calls=212, planned=442, tokens=153_204,
