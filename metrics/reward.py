@@ -115,15 +115,21 @@ class DynamicReward:
             )
         return dspy.Prediction(score=to_unit(judgement.mean), feedback=feedback.text, scores=dict(feedback.scores))
 
-    def judge(self, example: dspy.Example, prediction: dspy.Prediction) -> Judgement:
-        """Return the judgement of one answer, criterion by criterion; scores may be missing."""
+    def judge(self, example: dspy.Example, prediction: dspy.Prediction, *, sample: int = 0) -> Judgement:
+        """Return the judgement of one answer, criterion by criterion; scores may be missing.
+
+        Args:
+            example: Its inputs are the query.
+            prediction: Its outputs are the answer.
+            sample: Which judgement of this answer it is, from 0; each further one is drawn anew.
+        """
         query, answer = query_of(example), answer_of(prediction, example)
         entry = self.criteria_of(example)
         asked = [
             Asked(criterion.name, criterion.definition, criterion.best, criterion.worst, entry.reason(index))
             for index, criterion in enumerate(entry.criteria)
         ]
-        grades = self._judge(lm=self._judging(), query=query, answer=answer, criteria=asked)
+        grades = self._judge(lm=self._judging(), query=query, answer=answer, criteria=asked, sample=sample)
         scores = tuple(
             Score(criterion.name, grade.score if grade else None, grade.rationale if grade else "", criterion.weight)
             for criterion, grade in zip(entry.criteria, grades, strict=True)
