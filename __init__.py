@@ -17,10 +17,20 @@ if TYPE_CHECKING:
     from drpo.programs.prose import ProseAdapter
     from drpo.programs.responder import Responder
     from drpo.teleprompters.drpo import DRPOTeleprompter
+    from drpo.teleprompters.judge_card import judge_card
 
 __version__ = metadata.version("drpo-dspy")
 
-__all__ = ["Criterion", "DRPOTeleprompter", "DynamicReward", "Ledger", "ProseAdapter", "Responder", "load"]
+__all__ = [
+    "Criterion",
+    "DRPOTeleprompter",
+    "DynamicReward",
+    "Ledger",
+    "ProseAdapter",
+    "Responder",
+    "judge_card",
+    "load",
+]
 
 _HOMES = {
     "Criterion": "drpo.metrics.criteria",
@@ -29,6 +39,7 @@ _HOMES = {
     "Ledger": "drpo.metrics.ledger",
     "ProseAdapter": "drpo.programs.prose",
     "Responder": "drpo.programs.responder",
+    "judge_card": "drpo.teleprompters.judge_card",
     "load": "drpo.programs.loading",
 }
 

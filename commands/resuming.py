@@ -102,6 +102,11 @@ def _saved(folder: Path) -> dict[str, Any]:
     if not file.exists():
         raise RunDirectoryError(f"{str(folder)!r} is no run directory: there is no config.json in it")
     config = _read(file)
+    work = config.get("optimizer")
+    if isinstance(work, dict) and work.get("class") == "judge_card":
+        raise RunDirectoryError(
+            f"{folder}: holds a judge card; go on by the same `drpo judge-card` command with --log-dir {folder}"
+        )
     if not isinstance(config.get("settings"), dict) or not isinstance(config.get("student"), dict):
         raise RunDirectoryError(
             f"{folder}: this run was started from Python; go on there, by compile() with the same arguments and log_dir"

@@ -64,7 +64,9 @@ def about(
     failed: int,
 ) -> dict[str, Any]:
     """Return whose card it is, of what, and what it took."""
-    models = lms.models if second is None else {**lms.models, "second_judge": second.model}
+    models = {role: model for role, model in lms.models.items() if role != "prompt"}  # it is not asked
+    if second is not None:
+        models["second_judge"] = second.model
     return {
         "format": FORMAT,
         "judge": described(lms.judge, lms),

@@ -49,7 +49,7 @@ def padding_preference(evidence: Evidence, *, seed: int) -> Measure:
     signs = [{Outcome.LOSS: 1.0, Outcome.WIN: -1.0}.get(one, 0.0) for one in outcomes if one is not None]
     value = sum(signs) / len(signs) if signs else None
     won, lost = signs.count(1.0), signs.count(-1.0)
-    told = f"Side by side it prefers the padded answer {won} times of {len(signs)}, the plain one {lost} times"
+    told = f"Side by side the padded answer wins {won} of {len(signs)} pairs in both orders, the plain one {lost}"
     return measure(
         "padding_preference", "padding, side by side", value, mean_interval(signs, seed=seed), bounds=PREFERENCE,
         count=len(signs),
@@ -74,8 +74,11 @@ def length_correlation(evidence: Evidence, *, seed: int) -> Measure:
         > 1
     ]
 
+    sums = _sums(groups)
+
     def correlation(drawn: Sequence[int]) -> float | None:
-        return _within([groups[number] for number in drawn])
+        words, rewards, both = (sum(sums[number][part] for number in drawn) for part in range(3))
+        return both / (words * rewards) ** 0.5 if words * rewards > 0 else None
 
     value = correlation(range(len(groups)))
     told = f"Words and reward correlate by {value or 0:+.2f} among answers to one prompt"
@@ -95,18 +98,17 @@ def _told(evidence: Evidence, kind: Kind, query: int) -> Reading | None:
     return found if found is not None and found.reward is not None else None
 
 
-def _within(groups: Sequence[Sequence[Reading]]) -> float | None:
-    """Return the correlation of two ranks over all readings, each less its mean in the group."""
+def _sums(groups: Sequence[Sequence[Reading]]) -> list[tuple[float, float, float]]:
+    """Return each group's sums of squares and of products of two ranks over all readings, less their mean within it."""
     from scipy import stats
 
     words = stats.rankdata([one.words for group in groups for one in group])
     rewards = stats.rankdata([one.reward for group in groups for one in group])
-    left: list[tuple[float, float]] = []
+    sums: list[tuple[float, float, float]] = []
     begin = 0
     for group in groups:
         end = begin + len(group)
-        means = words[begin:end].mean(), rewards[begin:end].mean()
-        left += [(w - means[0], r - means[1]) for w, r in zip(words[begin:end], rewards[begin:end], strict=True)]
+        w, r = (ranks[begin:end] - ranks[begin:end].mean() for ranks in (words, rewards))
+        sums.append((float(w @ w), float(r @ r), float(w @ r)))
         begin = end
-    spread = sum(w * w for w, _ in left) * sum(r * r for _, r in left)
-    return float(sum(w * r for w, r in left) / spread**0.5) if spread > 0 else None
+    return sums

@@ -9,8 +9,8 @@ from .evidence import Evidence, Kind, Pair
 from .lights import Bounds, Light, Measure, measure
 
 CONSISTENCY = Bounds(0.90, 0.70)
-"""Share of clear pairs with the same verdict in both orders. With 0.70 three of ten clear cases are a matter of order or
-of chance."""
+"""Share of clear pairs with the same verdict in both orders. With 0.70 three of ten clear cases are a matter of order
+or of chance."""
 CLEAR = 0.25
 """By how much the rewards of two answers, judged one by one, differ in a clear pair: a whole level of five."""
 ENOUGH = 5
