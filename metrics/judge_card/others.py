@@ -40,8 +40,8 @@ def judges_agree(evidence: Evidence, *, seed: int) -> Measure:
     value = alpha(range(len(groups)))
     told = f"A second judge agrees by {value or 0:.2f} (Krippendorff's alpha; 1 is full agreement)"
     return measure(
-        "judges_agree", "agreement of judges", value, interval_over(len(groups), alpha, seed=seed, resamples=RESAMPLES), bounds=ALPHA,
-        count=sum(map(len, groups)),
+        "judges_agree", "agreement of judges", value,
+        interval_over(len(groups), alpha, seed=seed, resamples=RESAMPLES), bounds=ALPHA, count=sum(map(len, groups)),
         says={
             Light.GREEN: f"{told}.",
             Light.AMBER: f"{told}. Check the result with the second judge before you claim it.",
@@ -70,7 +70,8 @@ def people_agree(evidence: Evidence, *, seed: int) -> Measure:
         counts = confusion(known)
         details = {"sensitivity": counts.sensitivity, "specificity": counts.specificity}
     return measure(
-        "people_agree", "agreement with people", value, interval_over(len(known), agreement, seed=seed, resamples=RESAMPLES),
+        "people_agree", "agreement with people", value,
+        interval_over(len(known), agreement, seed=seed, resamples=RESAMPLES),
         bounds=ALPHA if by_score else YOUDEN, count=len(known), details=details,
         says={
             Light.GREEN: f"{told}.",
