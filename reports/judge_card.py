@@ -29,7 +29,7 @@ def print_judge_card(data: Mapping[str, Any], *, log_dir: Path | None, console: 
         log_dir: The card's directory. None: there is none.
         console: Where to print.
     """
-    table = Table(title=f"Judge card: {subject(data)}", title_justify="left", show_lines=True)
+    table = Table(title=Text(f"Judge card: {subject(data)}"), title_justify="left", show_lines=True)
     table.add_column("light")
     table.add_column("what", min_width=18)
     table.add_column("means", ratio=1)
@@ -54,6 +54,8 @@ def notes(data: Mapping[str, Any]) -> list[str]:
     costs = [cost for role, cost in data["cost"].items() if data["lm_calls"][role]]
     price = "cost unknown" if None in costs else f"${sum(costs):.4f}"
     lines = [f"Calls: {used}; {price}. Figures in [0, 1] are rewards, with 95 % intervals."]
+    if data["models"].get("task") == data["models"].get("judge"):
+        lines.append("The judge is the task model, and models are lenient with themselves: no line here shows that.")
     if data["failed_prompts"]:
         lines.append(f"The program failed on {data['failed_prompts']} prompts, which are left out.")
     return lines
