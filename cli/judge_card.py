@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from .options import AsJson, Config, Data, Quiet, Set, settings_of
-from .saying import print_json, say_error, say_to
+from .saying import fail, print_json, say_error, say_to
 
 
 def judge_card_command(
@@ -44,12 +44,16 @@ def judge_card_command(
 
     Example: drpo judge-card openai --data prompts.jsonl --second-judge anthropic/claude-haiku-4-5
     """
+    from dspy.utils.exceptions import LMError
+
     from ..commands.judge_card import make_judge_card
+    from ..errors import BudgetExceededError
     from ..reports.judge_card import print_judge_card
     from ..reports.summary import SIMULATED_BANNER
 
     settings = settings_of(config, data, set_)
     folder = log_dir or Path("runs") / f"{Path(config).stem}-judge-card-{time.strftime('%Y%m%d-%H%M%S')}"
+    again = f"go on by the same command with --log-dir {shlex.quote(str(folder))}: what is paid for is on record"
     if settings.is_simulated:
         say_to(quiet)(SIMULATED_BANNER)
     try:
@@ -64,8 +68,11 @@ def judge_card_command(
             say=say_to(quiet),
         )
     except KeyboardInterrupt:
-        again = f"go on by the same command with --log-dir {shlex.quote(str(folder))}"
         raise typer.Exit(say_error(f"interrupted; {again}", 130)) from None
+    except BudgetExceededError as error:
+        raise typer.Exit(say_error(f"{error}; raise it, and {again}", 1)) from None
+    except LMError as error:
+        raise typer.Exit(fail(error, remedy=again)) from None
     if as_json:
         print_json(card.as_dict())
     else:

@@ -274,7 +274,7 @@ class _Work:
         return _unless_given_up(lambda: self._reward.criteria_of(example))
 
     def _read(self, job: _Job, reward: DynamicReward) -> Reading:
-        example, answer = self._examples[job.query], dspy.Prediction(answer=job.answer)
+        example, answer = self._examples[job.query], _as_answer(job.answer)
         judgement = _unless_given_up(lambda: reward.judge(example, answer, sample=job.sample))
         scores = (None,) if judgement is None else tuple(score.value for score in judgement.scores)
         mean = None if judgement is None else judgement.mean
@@ -290,7 +290,7 @@ class _Work:
 
     def _label(self, given: tuple[Label, dspy.Example]) -> Labelled:
         label, example = given
-        judgement = _unless_given_up(lambda: self._reward.judge(example, dspy.Prediction(answer=label.answer)))
+        judgement = _unless_given_up(lambda: self._reward.judge(example, _as_answer(label.answer)))
         return Labelled(None if judgement is None else judgement.mean, label.score, label.good)
 
     def _compare(self, given: tuple[int, Kind]) -> Pair:
@@ -332,6 +332,11 @@ class _Asked:
     criteria_lm: dspy.BaseLM | str | None
     caps: dict[str, Any]
     prompt_lm: None = None
+
+
+def _as_answer(text: str) -> dspy.Prediction:
+    """Return a text as what a program answered, under a name that no input has: those are not judged."""
+    return dspy.Prediction(**{"the answer": text})
 
 
 def _unless_given_up(ask: Callable[[], T]) -> T | None:

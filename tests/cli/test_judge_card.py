@@ -87,3 +87,13 @@ def test_resume_says_how_to_go_on(desk: Any) -> None:
     done = desk.drpo("resume", "card")
     assert done.returncode == 2
     assert "drpo judge-card" in done.stderr
+
+
+def test_a_cap_that_is_reached_says_how_to_go_on(desk: Any) -> None:
+    """A cap on tokens ends a card with 1 and the way on; with a higher one the same command finishes it."""
+    card = ["judge-card", "--prompts", 2, "--log-dir", "card", "--quiet"]
+    done = desk.drpo(*card, "--set", "max_tokens=20000")
+    assert (done.returncode, "--log-dir card" in done.stderr) == (1, True), done.stderr
+    assert not (desk.folder / "card/judge-card.json").exists()
+    assert desk.drpo(*card).returncode == 0
+    assert (desk.folder / "card/judge-card.json").exists()
