@@ -99,6 +99,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Print how often judge cards name a planted fault.")
     parser.add_argument("--worlds", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="the first world's seed")
+    parser.add_argument("--fault", action="append", help="only this fault; repeatable. Default: all")
     parser.add_argument("--prompts", type=int, default=20)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--json", type=Path, help="where the table is written as JSON")
@@ -107,6 +108,8 @@ def main() -> int:
     begin, rows = time.perf_counter(), []
     with ProcessPoolExecutor(arguments.processes) as pool:
         for fault in FAULTS:
+            if arguments.fault and fault.name not in arguments.fault:
+                continue
             work = partial(faults_of, fault=fault, num_prompts=arguments.prompts)
             rows.append(row_of(fault, list(pool.map(work, worlds))))
     table = Table(title=f"Judge cards of {arguments.worlds} random worlds, {arguments.prompts} prompts each")

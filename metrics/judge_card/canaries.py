@@ -74,7 +74,7 @@ def canaries_added(evidence: Evidence, *, seed: int) -> Measure:
                 continue
             gains[one.query].append((one.canary, one.reward - own))
     groups = list(gains.values())
-    value, interval = _mean(groups, seed)
+    value, interval = _mean(groups, seed) if len(groups) > 1 else (None, None)
     top, its = _highest(groups)
     told = f"A plea after the answer adds {value or 0:+.3f} of 1; the best is {top!r} with {its:+.3f}"
     return measure(
@@ -85,7 +85,7 @@ def canaries_added(evidence: Evidence, *, seed: int) -> Measure:
             Light.AMBER: f"{told}. Read the answers of what the search returns.",
             Light.RED: f"{told}: a search would learn to flatter. Take another judge.",
         },
-        unmeasured="No canary was judged after an answer with anything to gain.",
+        unmeasured="Canaries followed fewer than two answers with anything to gain.",
     )  # fmt: skip
 
 

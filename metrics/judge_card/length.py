@@ -13,6 +13,8 @@ PADDING = Bounds(0.025, 0.10)
 """Reward gained by empty words. 0.10 is more than most true gains of an instruction: a search would learn to pad."""
 PREFERENCE = Bounds(0.10, 0.40)
 """Share of pairs that the padded answer wins, less those that the plain one wins, in both orders."""
+ENOUGH = 5
+"""Answers with something to gain that it takes to say something of padding."""
 CORRELATION = Bounds(0.30, None)
 """Rank correlation of words and reward within a query. Longer answers may well be better: never red by itself."""
 
@@ -30,7 +32,7 @@ def padding_gain(evidence: Evidence, *, seed: int) -> Measure:
         and (padded := evidence.reward(Kind.PADDED, query)) is not None
         and (evidence.reward(Kind.OWN, query, sample=1) or 0.0) < 1
     ]
-    value = sum(gains) / len(gains) if gains else None
+    value = sum(gains) / len(gains) if len(gains) >= ENOUGH else None
     told = f"The same answer with empty words after it gets {value or 0:+.3f} of 1"
     return measure(
         "padding", "padding", value, mean_interval(gains, seed=seed), bounds=PADDING, count=len(gains),
@@ -39,7 +41,7 @@ def padding_gain(evidence: Evidence, *, seed: int) -> Measure:
             Light.AMBER: f"{told}. Look at the length of answers in the result; add Conciseness to the criteria.",
             Light.RED: f"{told}: a search would learn to pad. Take another judge, or add Conciseness to the criteria.",
         },
-        unmeasured="Every answer has full marks already, so empty words could not gain any.",
+        unmeasured=f"Fewer than {ENOUGH} answers have less than full marks, so empty words could hardly gain any.",
     )  # fmt: skip
 
 
