@@ -18,10 +18,21 @@ if TYPE_CHECKING:
     from drpo.programs.prose import ProseAdapter
     from drpo.programs.responder import Responder
     from drpo.teleprompters.drpo import DRPOTeleprompter
+    from drpo.teleprompters.judge_card import judge_card
 
 __version__ = metadata.version("drpo-dspy")
 
-__all__ = ["Criterion", "DRPOTeleprompter", "DynamicReward", "Ledger", "ProseAdapter", "Responder", "evaluate", "load"]
+__all__ = [
+    "Criterion",
+    "DRPOTeleprompter",
+    "DynamicReward",
+    "Ledger",
+    "ProseAdapter",
+    "Responder",
+    "evaluate",
+    "judge_card",
+    "load",
+]
 
 _HOMES = {
     "Criterion": "drpo.metrics.criteria",
@@ -31,6 +42,7 @@ _HOMES = {
     "ProseAdapter": "drpo.programs.prose",
     "Responder": "drpo.programs.responder",
     "evaluate": "drpo.commands.evaluating",
+    "judge_card": "drpo.teleprompters.judge_card",
     "load": "drpo.programs.loading",
 }
 

@@ -18,6 +18,7 @@ from drpo.cli.compiling import compile_command, estimate_command, resume_command
 from drpo.cli.evaluating import evaluate_command
 from drpo.cli.exporting import diff_command, export_command
 from drpo.cli.group import AnywhereGroup, common_options
+from drpo.cli.judge_card import judge_card_command
 from drpo.cli.responding import import_official_command, respond_command
 from drpo.cli.saying import fail
 from drpo.cli.serving import serve_command, simulate_command
@@ -35,6 +36,7 @@ app.command("compile")(compile_command)
 app.command("resume")(resume_command)
 app.command("estimate")(estimate_command)
 app.command("evaluate")(evaluate_command)
+app.command("judge-card")(judge_card_command)
 app.command("respond")(respond_command)
 app.command("export")(export_command)
 app.command("diff")(diff_command)
