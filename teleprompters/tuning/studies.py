@@ -131,7 +131,8 @@ class Study:
         if len(values) < STARTUP or len(set(values)) < 3:
             return None
         with _quiet(), suppress(ValueError, RuntimeError):
-            evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+            # Against the whole space: the sampler itself keeps to where trials are good.
+            evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.25, evaluate_on_local=False)
             return {
                 name: round(share, 4)
                 for name, share in optuna.importance.get_param_importances(self._study, evaluator=evaluator).items()
@@ -281,7 +282,6 @@ def _counts(trial: optuna.trial.FrozenTrial) -> bool:
 
 def _storage(url: str) -> optuna.storages.RDBStorage:
     import optuna
-    from sqlalchemy.exc import SQLAlchemyError
 
     local = url.startswith("sqlite")
     try:
@@ -297,7 +297,7 @@ def _storage(url: str) -> optuna.storages.RDBStorage:
             f"--storage: the driver of this database is missing ({without_secrets(str(error)).splitlines()[0]}); "
             "install it beside drpo, for example by pip install psycopg2-binary or pymysql"
         ) from None
-    except (SQLAlchemyError, ValueError, RuntimeError) as error:
+    except Exception as error:  # SQLAlchemy's, the driver's, Optuna's: each says what is wrong with the database
         said = without_secrets(str(error)).strip().splitlines()[0]
         raise ConfigError(
             f"--storage: cannot be used ({said}); give sqlite:///file.db, or the URL of a database that runs"
