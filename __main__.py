@@ -22,6 +22,7 @@ from drpo.cli.judge_card import judge_card_command
 from drpo.cli.responding import import_official_command, respond_command
 from drpo.cli.saying import fail
 from drpo.cli.serving import serve_command, simulate_command
+from drpo.cli.tuning import tune_command
 
 app = typer.Typer(
     name="drpo",
@@ -37,6 +38,7 @@ app.command("resume")(resume_command)
 app.command("estimate")(estimate_command)
 app.command("evaluate")(evaluate_command)
 app.command("judge-card")(judge_card_command)
+app.command("tune")(tune_command)
 app.command("respond")(respond_command)
 app.command("export")(export_command)
 app.command("diff")(diff_command)
