@@ -100,7 +100,7 @@ class MeteredEngine:
     def complete(self, request: Request) -> Response:
         """Return the recorded reply of this request, or send it, count it and record it."""
         data = request_to_dict(request)
-        with asking(self._role, data) as key:
+        with asking(self._role, data, outside=self._meter.outside) as key:
             known = self._recorded(key, request.model)
             if known is not None:
                 return known.response
