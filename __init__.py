@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from drpo.programs.loading import load
     from drpo.programs.prose import ProseAdapter
     from drpo.programs.responder import Responder
+    from drpo.teleprompters.comparison.compare import compare
     from drpo.teleprompters.drpo import DRPOTeleprompter
 
 __version__ = metadata.version("drpo-dspy")
 
-__all__ = ["Criterion", "DRPOTeleprompter", "DynamicReward", "Ledger", "ProseAdapter", "Responder", "load"]
+__all__ = ["Criterion", "DRPOTeleprompter", "DynamicReward", "Ledger", "ProseAdapter", "Responder", "compare", "load"]
 
 _HOMES = {
     "Criterion": "drpo.metrics.criteria",
@@ -29,6 +30,7 @@ _HOMES = {
     "Ledger": "drpo.metrics.ledger",
     "ProseAdapter": "drpo.programs.prose",
     "Responder": "drpo.programs.responder",
+    "compare": "drpo.teleprompters.comparison.compare",
     "load": "drpo.programs.loading",
 }
 

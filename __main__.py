@@ -14,6 +14,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import typer
 
+from drpo.cli.comparing import compare_command
 from drpo.cli.compiling import compile_command, estimate_command, resume_command
 from drpo.cli.responding import import_official_command, respond_command
 from drpo.cli.saying import fail
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command("compile")(compile_command)
 app.command("resume")(resume_command)
 app.command("estimate")(estimate_command)
+app.command("compare")(compare_command)
 app.command("respond")(respond_command)
 app.command("serve")(serve_command)
 app.command("simulate")(simulate_command)

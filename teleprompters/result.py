@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import platform
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib import metadata
@@ -90,22 +91,34 @@ def result_data(
         "search_value": search_value,
         "num_train": num_train,
         "num_val": num_val,
-        "lm_calls": _by_role(meter, "calls"),
-        "truncated": _by_role(meter, "truncated"),
-        "tokens": _by_role(meter, "tokens"),
-        "seconds": {role: round(seconds, 3) for role, seconds in _by_role(meter, "seconds").items()},
-        "cost": {role: _exact(cost) for role, cost in _by_role(meter, "cost").items()},
+        **usage_data(meter),
         "missing_judgements": missing_judgements,
         "program_errors": program_errors,
         "unusable_proposals": unusable_proposals,
         "stopped": stopped,
         "instructions": dict(candidate),
         "models": models,
-        "simulated": any(_SIMULATED.search(model) for model in models.values()),
+        "simulated": is_simulated(models),
         "true_gain": true_gain,
         "seed": seed,
         **details,
         "versions": versions(),
+    }
+
+
+def is_simulated(models: Mapping[str, str]) -> bool:
+    """Tell whether any role, by its model string, is played by a simulated model."""
+    return any(_SIMULATED.search(model) for model in models.values())
+
+
+def usage_data(meter: Meter) -> dict[str, dict[str, Any]]:
+    """Return what each role used, as far as it follows from the replies."""
+    return {
+        "lm_calls": _by_role(meter, "calls"),
+        "truncated": _by_role(meter, "truncated"),
+        "tokens": _by_role(meter, "tokens"),
+        "seconds": {role: round(seconds, 3) for role, seconds in _by_role(meter, "seconds").items()},
+        "cost": {role: _exact(cost) for role, cost in _by_role(meter, "cost").items()},
     }
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import dspy
-
 from .assignment import Assignment, Compiled, Entrant
 
 ENTRANTS: dict[str, Entrant] = {}
