@@ -206,6 +206,12 @@ class Meter:
         with self._lock:
             self._under_way[role] -= 1
 
+    def refuse(self, why: str) -> None:
+        """Refuse every further call, because a meter that stands behind this one does."""
+        with self._lock:
+            self.refusing = self.refusing or why
+            self.stopped = self.stopped or self.refusing
+
     def check(self) -> None:
         """Raise if every request of a role failed: a program or a metric may have hidden that from its caller.
 
