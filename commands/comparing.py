@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..configs.prompts import load_prompts
+from ..configs.prompts import load_demos, load_prompts
 from ..configs.settings import RunSettings
 from ..errors import RunDirectoryError
 from ..reports.comparison_markdown import comparison_markdown
@@ -54,6 +54,7 @@ def compare_optimizers(settings: RunSettings, *, log_dir: Path, display_progress
             budget=asked.budget,
             seeds=asked.seeds,
             num_test=asked.num_test,
+            demos=_demos_of(settings),
             metric=reward,
             **{f"{role}_lm": build_lm(lm, world=world) for role, lm in lms.items()},
             **{name: getattr(settings, name) for name in ARGUMENTS},
@@ -63,6 +64,14 @@ def compare_optimizers(settings: RunSettings, *, log_dir: Path, display_progress
         )
     write_reports(found.result, log_dir)
     return found.result
+
+
+def _demos_of(settings: RunSettings) -> tuple[dict[str, Any], ...]:
+    """Return what the baseline `retrieved` shows: the config's demonstrations, else our own if they fit the program."""
+    program = settings.program
+    own = (program.input_fields, program.output_fields) == (("query",), ("response",))
+    source = settings.data.demos or ("builtin:demos" if own else None)
+    return () if source is None else load_demos(source, inputs=program.input_fields, output=program.output_fields[0])
 
 
 def finished_comparison(folder: Path) -> dict[str, Any] | None:

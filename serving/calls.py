@@ -12,7 +12,7 @@ import heapq
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ CALL_HEADER = "X-DRPO-Call"
 """What tells a simulated model behind an endpoint which call of a run it answers; no other one is sent it."""
 
 
-class Scope:
+class _Scope:
     """One task, and the requests that it has made: how many of each, and the numbers of those that failed."""
 
     def __init__(self, label: str, task: str = "") -> None:
@@ -34,15 +34,30 @@ class Scope:
         self.lock = threading.Lock()
 
 
-_OUTSIDE = Scope("")
-_SCOPE: ContextVar[Scope] = ContextVar("drpo_call_scope", default=_OUTSIDE)
+_OUTSIDE = _Scope("outside")
+_SCOPE: ContextVar[_Scope] = ContextVar("drpo_call_scope", default=_OUTSIDE)
 _SAMPLE: ContextVar[int] = ContextVar("drpo_sample", default=0)
 _CALL: ContextVar[str] = ContextVar("drpo_call", default="")
 
 
 def call_scope(label: str) -> AbstractContextManager[None]:
     """Name the task whose LM calls follow; equal names must mean the same task in every run of one configuration."""
-    return _held(_SCOPE, Scope(label, current_task() or label))
+    return _held(_SCOPE, _Scope(label, current_task() or label))
+
+
+def shared_scope(label: str) -> Callable[[], AbstractContextManager[None]]:
+    """Name a task that several threads work on; what it returns is entered by each of them.
+
+    Equal requests of the task are numbered in the order in which they are made, whatever thread makes them. Within the
+    call of another LM (one that is metered by a run of its own) the task is that call.
+    """
+    shared = _Scope(label, label)
+
+    def enter() -> AbstractContextManager[None]:
+        call = current_call()
+        return call_scope(f"{label}: {call}") if call else _held(_SCOPE, shared)
+
+    return enter
 
 
 def sample(number: int) -> AbstractContextManager[None]:
@@ -65,16 +80,14 @@ def _held(variable: ContextVar[T], value: T) -> Iterator[None]:
 
 
 @contextmanager
-def asking(role: str, request: dict[str, Any], *, outside: Scope = _OUTSIDE) -> Iterator[str]:
+def asking(role: str, request: dict[str, Any]) -> Iterator[str]:
     """Give the name of the call that is about to be made; each asking counts, unless it fails.
 
     Args:
         role: The role that asks.
         request: The request as plain data.
-        outside: The task of a call that is made outside of any; that of a run is counted apart from those of others.
     """
     scope = _SCOPE.get()
-    scope = outside if scope is _OUTSIDE else scope
     body = json.dumps([scope.label, role, request], sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(body.encode("utf-8", "surrogatepass")).hexdigest()
     with scope.lock:

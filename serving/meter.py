@@ -14,7 +14,6 @@ from dspy.clients.errors import wrap_error
 from dspy.lm15 import Response
 
 from ..errors import BudgetExceededError
-from .calls import Scope
 from .caps import Cap, CapKind
 from .roles import Role
 from .services import Services
@@ -92,8 +91,6 @@ class Meter:
     def __init__(self, caps: Sequence[Cap] = (), *, whole: Meter | None = None) -> None:
         self.caps = tuple(caps)
         self._whole = whole
-        self.outside = Scope("outside")
-        """The task of calls that are made outside of any: threads of DSPy's own know of none."""
         self.usage = {role: Usage() for role in Role}
         self.stopped: str | None = None
         """The first cap that was reached, in words; None while none is."""
@@ -242,6 +239,12 @@ class Meter:
             cost = amounts.pop("cost")
             self._change(role, **amounts)
             self._pay(role, cost)
+
+    def refuse(self, why: str) -> None:
+        """Refuse every further call, because a meter that stands behind this one does."""
+        with self._lock:
+            self.refusing = self.refusing or why
+            self.stopped = self.stopped or self.refusing
 
     def check(self) -> None:
         """Raise if every request of a role failed: a program or a metric may have hidden that from its caller.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import dspy
 
+from ...errors import ConfigError
 from ...metrics.reward import DynamicReward
 from ...serving.caps import caps_of
 from ...serving.door import CallRecord
@@ -31,6 +32,8 @@ class Assignment:
     """Decides whatever the entrant draws, at least 0."""
     num_threads: int = 1
     """Calls under way at once, at least 1."""
+    demos: Sequence[Mapping[str, Any]] = ()
+    """Demonstrations that are given, for the baseline that retrieves from them; no optimizer sees them."""
 
     @property
     def reward(self) -> DynamicReward:
@@ -49,6 +52,7 @@ def assign(
     seed: int = 0,
     num_threads: int = 1,
     record: CallRecord | None = None,
+    demos: Sequence[Mapping[str, Any]] = (),
 ) -> Assignment:
     """Return an assignment with a meter of its own.
 
@@ -60,41 +64,70 @@ def assign(
         seed: Decides whatever the entrant draws.
         num_threads: Calls under way at once.
         record: Where calls are kept. None: nowhere.
+        demos: Demonstrations for the baseline `retrieved`.
+
+    Raises:
+        ConfigError: If the metric is none of ours, or the budget is no number of calls.
     """
+    if lms.reward is None:
+        raise ConfigError(f"metric={lms.metric!r}: optimizers are compared on a DynamicReward; give one")
     meter = Meter(caps_of({"max_lm_calls": budget}))
     metered = replace(lms, meter=meter).metered(record, timeout=lms.timeout, patience=lms.patience)
-    return Assignment(student, trainset, metered, budget, seed, num_threads)
+    return Assignment(student, trainset, metered, budget, seed, num_threads, demos)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What an entrant's work ended with."""
+
+    program: dspy.Module
+    """What it returns, of the student's class."""
+    imputed: int = 0
+    """Judgements that stayed missing and had to be given a number (`metric.py`)."""
+    found: dspy.Module | None = None
+    """The best it found, where that is another program than the one it returns: DRPO returns the student without a
+    significant gain."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What else it has to say, plain data; DRPO its `drpo_result`."""
 
 
 class Entrant(Protocol):
-    """An optimizer that takes part, or a baseline."""
+    """An optimizer that takes part, or a baseline. Run it by `compiled`."""
 
     @property
     def name(self) -> str:
         """How it is called on the command line and in tables."""
 
     def settings(self, assignment: Assignment) -> dict[str, Any]:
-        """Return its settings, solved from the budget; plain data that is printed and written down. No call is made."""
+        """Return its settings, solved from the budget; plain data that is printed and written down. No call is made.
 
-    def compile(self, assignment: Assignment, settings: dict[str, Any]) -> dspy.Module:
-        """Return the program it ends with."""
+        Raises:
+            ConfigError: If the budget is too small for it.
+        """
+
+    def compile(self, assignment: Assignment, settings: dict[str, Any]) -> Ended:
+        """Return what it ends with."""
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """What an entrant ended with."""
+    """One entrant's work, done and checked."""
 
     name: str
     """The entrant's."""
-    program: dspy.Module
-    """What it returned."""
     settings: dict[str, Any]
     """What it ran with."""
+    ended: Ended
+    """What it ended with."""
     calls: int
     """LM calls that it made over all roles, failed tries included."""
+    given_up: int
+    """Calls that were given up: answers that DSPy's optimizers count as failures of the program, judgements that were
+    imputed."""
     stopped: str | None
     """The cap that it ran into, in words; None if it ended by itself."""
-    imputed: int
-    """Judgements that were missing and had to be given a number (see `metric.py`)."""
-    details: dict[str, Any] = field(default_factory=dict)
-    """What else it has to say, plain data; DRPO its `drpo_result`."""
+
+    @property
+    def program(self) -> dspy.Module:
+        """What it returned."""
+        return self.ended.program

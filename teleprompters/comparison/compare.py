@@ -59,6 +59,7 @@ def compare(
     budget: int = 400,
     seeds: int | Sequence[int] = 3,
     num_test: int = 60,
+    demos: Sequence[Mapping[str, Any]] = (),
     metric: DynamicReward | None = None,
     task_lm: dspy.BaseLM | str | None = None,
     judge_lm: dspy.BaseLM | str | None = None,
@@ -89,6 +90,8 @@ def compare(
         seeds: How often each optimizer runs, at least 1, as seeds 0, 1, ...; or the seeds themselves.
         num_test: How many examples are held out without a `testset`, by a hash of their text: 8 or more. At least half
             of all stay for the optimizers.
+        demos: Demonstrations, mappings with the student's fields, for the baseline `retrieved`. Without any it is left
+            out. No optimizer sees them.
         metric: The reward. None: a `DynamicReward`.
         task_lm: The LM that answers. None: `dspy.settings.lm`.
         judge_lm: The LM that scores. None: the metric's, else `dspy.settings.lm` with a warning.
@@ -129,7 +132,7 @@ def compare(
     caps = {kind.value: value for kind, value in zip(CapKind, values, strict=True)}
     plan = make_plan(
         student, trainset, testset, optimizers=optimizers, budget=budget, seeds=seeds, num_test=num_test,
-        num_threads=num_threads, timeout=call_timeout, patience=outage_patience,
+        demos=demos, num_threads=num_threads, timeout=call_timeout, patience=outage_patience,
         roles=SimpleNamespace(
             metric=metric, task_lm=task_lm, judge_lm=judge_lm, criteria_lm=criteria_lm, prompt_lm=prompt_lm, caps=caps
         ),
@@ -204,7 +207,9 @@ def _judge(plan: Plan, ended: Sequence[Ended], opened: Session) -> tuple[dict[st
     lms = _part(plan, opened)
     programs = {identity(one.program): one.program for one in ended if one.program is not None}
     opened.progress.say(f"{counted(len(programs), 'program')} on {len(plan.testset)} test prompts")
-    return judge_programs(programs, plan.testset, lms=lms, pool=opened.pool), usage_data(lms.meter)
+    with dspy.context(lm=lms.task):
+        marks = judge_programs(programs, plan.testset, lms=lms, pool=opened.pool)
+    return marks, usage_data(lms.meter)
 
 
 def _result(

@@ -1,22 +1,51 @@
-"""Who can take part, by name."""
+"""Who can take part, by name, and what it takes to run one of them."""
 
 from __future__ import annotations
 
-from .assignment import Assignment, Compiled, Entrant
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-ENTRANTS: dict[str, Entrant] = {}
-"""DRPO and DSPy's optimizers: `drpo`, `drpo-paper`, `miprov2`, `miprov2-0shot`, `copro`, `gepa`, `simba`, `bootstrap-rs`,
-`infer-rules`."""
-BASELINES: dict[str, Entrant] = {}
-"""What no optimizer made, without a call: `seed`, `static`, `retrieved`."""
+from ...serving.roles import Role
+from .assignment import Assignment, Compiled, Entrant
+from .baselines import Retrieved, Seed, Static
+from .drpo_entrants import Default, Paper
+from .foreign import ForeignEntrant
+from .optimizers import OPTIMIZERS
+from .remembering import remembering
+
+_TAKING_PART: Sequence[Entrant] = (Default(), Paper(), *map(ForeignEntrant, OPTIMIZERS))
+ENTRANTS: Mapping[str, Entrant] = {entrant.name: entrant for entrant in _TAKING_PART}
+"""DRPO in its two modes, and DSPy's optimizers, by name."""
+_MADE_BY_HAND: Sequence[Entrant] = (Seed(), Static(), Retrieved())
+BASELINES: Mapping[str, Entrant] = {entrant.name: entrant for entrant in _MADE_BY_HAND}
+"""What no optimizer made, without a call, by name."""
 
 
 def compiled(entrant: Entrant, assignment: Assignment) -> Compiled:
     """Run an entrant on an assignment.
 
+    Its meter is looked at afterwards, since DSPy's optimizers make scores of whatever goes wrong.
+
+    Args:
+        entrant: Who.
+        assignment: On what; its meter has counted nothing yet.
+
     Raises:
         ConfigError: If the budget is too small for it.
         LMError: If an LM cannot be reached, whatever the optimizer made of it.
+        BudgetExceededError: If its calls ran out before it had evaluated one program.
         KeyboardInterrupt, RunDirectoryError: If the run was halted.
     """
-    raise NotImplementedError
+    settings = entrant.settings(assignment)
+    label = f"{entrant.name}, seed {assignment.seed}"
+    lms = remembering(assignment.lms, label, memory=getattr(entrant, "remembers", True))
+    meter = lms.meter
+    try:
+        ended = entrant.compile(replace(assignment, lms=lms), settings)
+    finally:
+        meter.go_on()
+    meter.check()
+    return Compiled(
+        entrant.name, settings, ended, calls=meter.totals("requests"),
+        given_up=sum(meter.given_up[role] for role in Role), stopped=meter.stopped,
+    )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..drpo import check_examples
 from ..held_out import split
 from ..presets import check_number
 from ..result import FEWEST_PAIRS
-from ..roles import RunLMs, resolve_lms
+from ..roles import RunLMs, digest, resolve_lms
 from ..run_config import run_config
 from .entrants import BASELINES, ENTRANTS
 from .units import Course, Unit
@@ -35,6 +35,8 @@ class Plan:
     """What is to be run, in this order: seed by seed, baselines first."""
     optimizers: tuple[str, ...]
     """Who takes part beside the baselines."""
+    left_out: tuple[str, ...]
+    """Why a baseline does not take part, for each that does not."""
     seeds: tuple[int, ...]
     """How often."""
 
@@ -48,7 +50,8 @@ class Plan:
         course, count = self.course, len(self.optimizers) * len(self.seeds)
         queries = [*course.trainset, *self.testset]
         reward = course.lms.reward
-        choosing = len({query_of(example) for example in queries}) if reward is not None and reward.dynamic else 0
+        new = {query for example in queries if reward is not None and (query := query_of(example)) not in reward.ledger}
+        choosing = len(new) if reward is not None and reward.dynamic else 0
         answered = len(candidate_of(course.student)) + 1
         judged = (count + len(self.baselines)) * len(self.testset) * answered
         total = choosing + count * course.budget + judged
@@ -59,11 +62,11 @@ class Plan:
             f"at most about {total:,} calls: {choosing:,} for criteria, {count * course.budget:,} by optimizers, "
             f"{judged:,} for the test",
         ]
-        for unit in self.units[: len(self.baselines) + len(self.optimizers)]:
+        for unit in self.units[: len(self.units) // len(self.seeds)]:
             if unit.settings:
                 settings = ", ".join(f"{name}={value}" for name, value in unit.settings.items())
                 lines.append(f"  {unit.entrant.name}: {settings}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  left out: {reason}" for reason in self.left_out)])
 
     def config(self, caps: dict[str, Any], settings: dict[str, Any] | None) -> dict[str, Any]:
         """Return what `config.json` says."""
@@ -76,6 +79,7 @@ class Plan:
                     "budget": course.budget,
                     "seeds": list(self.seeds),
                     "entrants": {unit.name: unit.settings for unit in self.units},
+                    "demos": digest(course.demos),
                 },
                 base=course.student, lms=course.lms, trainset=course.trainset, valset=self.testset, seed=0, caps=caps,
                 settings=settings,
@@ -92,6 +96,7 @@ def make_plan(
     budget: int,
     seeds: int | Sequence[int],
     num_test: int,
+    demos: Sequence[Mapping[str, Any]],
     num_threads: int | None,
     roles: Any,
     timeout: float | None,
@@ -104,7 +109,7 @@ def make_plan(
     Raises:
         ConfigError: One line per problem.
     """
-    names = _names(optimizers)
+    names, roles.metric = _names(optimizers), _reward(roles.metric)
     for name, value in (("budget", budget), ("num_test", num_test), ("num_threads", num_threads)):
         if value is not None:
             check_number(name, value, 1)
@@ -114,18 +119,22 @@ def make_plan(
     candidate_of(base)  # a student without predictors is refused here
     lms = _uncached(resolve_lms(roles, student))
     threads = num_threads or dspy.settings.num_threads
-    course = Course(base, train, replace(lms, timeout=timeout, patience=patience), budget, threads)
-    problems, units = [], []
+    course = Course(
+        base, train, replace(lms, timeout=timeout, patience=patience), budget, threads, tuple(map(dict, demos))
+    )
+    units: list[Unit] = []
+    problems: list[str] = []
+    left_out: list[str] = []
     for seed in numbers:
         for entrant in [*BASELINES.values(), *(ENTRANTS[name] for name in names)]:
             unit = Unit(entrant, seed, {})
             try:
                 units.append(replace(unit, settings=entrant.settings(course.assignment(unit))))
-            except ConfigError as error:
-                problems.append(str(error))
+            except ConfigError as error:  # nobody asked for a baseline that does not fit
+                (left_out if entrant.name in BASELINES else problems).append(str(error))
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
-    return Plan(course, test, tuple(units), names, numbers)
+    return Plan(course, test, tuple(units), optimizers=names, left_out=tuple(dict.fromkeys(left_out)), seeds=numbers)
 
 
 def _names(optimizers: Sequence[str]) -> tuple[str, ...]:

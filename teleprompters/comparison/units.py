@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -92,6 +93,8 @@ class Course:
     """LM calls over all roles that an optimizer may make."""
     num_threads: int
     """Calls under way at once."""
+    demos: tuple[Mapping[str, Any], ...] = ()
+    """Demonstrations that the baseline `retrieved` shows."""
     directory: RunDirectory | None = None
     """Where it is written down; None: nowhere."""
 
@@ -100,7 +103,7 @@ class Course:
         meter = Meter(caps_of({"max_lm_calls": self.budget}), whole=self.lms.meter)
         lms = replace(self.lms, meter=meter).metered(record, timeout=self.lms.timeout, patience=self.lms.patience)
         seed = 0 if unit is None else unit.seed
-        return Assignment(self.student, self.trainset, lms, self.budget, seed, self.num_threads)
+        return Assignment(self.student, self.trainset, lms, self.budget, seed, self.num_threads, self.demos)
 
 
 def run_unit(course: Course, unit: Unit) -> Ended:
@@ -123,9 +126,8 @@ def run_unit(course: Course, unit: Unit) -> Ended:
         assignment = course.assignment(unit, record)
         program, failure, found = None, None, None
         try:
-            with dspy.context(lm=assignment.lms.task, trace=[]):
-                found = compiled(unit.entrant, assignment)
-                program = _plain(found.program, course.student)
+            found = compiled(unit.entrant, assignment)
+            program = _plain(found.ended.program, course.student)
             assignment.lms.meter.go_on()  # an optimizer may have hidden why
         except Exception as error:
             failure = _failure(error, assignment.lms.meter, unit)
@@ -137,7 +139,8 @@ def run_unit(course: Course, unit: Unit) -> Ended:
         "settings": unit.settings if found is None else found.settings,
         **usage_data(assignment.lms.meter),
         "stopped": None if found is None else found.stopped,
-        "imputed": 0 if found is None else found.imputed,
+        "imputed": 0 if found is None else found.ended.imputed,
+        "details": {} if found is None else {key: value for key, value in found.ended.details.items() if key != "bill"},
     }
     if course.directory is None:
         return Ended(unit, program, told)

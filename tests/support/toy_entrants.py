@@ -12,7 +12,7 @@ from drpo.errors import ConfigError
 from drpo.programs.responder import Responder
 from drpo.serving.simulated.engine import simulated_lm
 from drpo.serving.simulated.world import World
-from drpo.teleprompters.comparison.assignment import Assignment
+from drpo.teleprompters.comparison.assignment import Assignment, Ended
 
 TRIED = (
     "Answer well.",
@@ -37,8 +37,9 @@ class Given:
     def settings(self, assignment: Assignment) -> dict[str, Any]:
         return {}
 
-    def compile(self, assignment: Assignment, settings: dict[str, Any]) -> dspy.Module:
-        return assignment.student if self.instruction is None else instructed(assignment.student, self.instruction)
+    def compile(self, assignment: Assignment, settings: dict[str, Any]) -> Ended:
+        own = self.instruction is None
+        return Ended(assignment.student if own else instructed(assignment.student, str(self.instruction)))
 
 
 @dataclass(frozen=True)
@@ -52,19 +53,21 @@ class Trying:
     def settings(self, assignment: Assignment) -> dict[str, Any]:
         if assignment.budget < self.least:
             raise ConfigError(f"budget={assignment.budget}: {self.name} needs {self.least} calls")
-        return {"queries": min(assignment.budget // (2 * len(TRIED)), len(assignment.trainset))}
+        # A fifth is left for judgements that are asked for twice: who is cut off where would depend on threads.
+        return {"queries": min(assignment.budget * 4 // (5 * 2 * len(TRIED)), len(assignment.trainset))}
 
-    def compile(self, assignment: Assignment, settings: dict[str, Any]) -> dspy.Module:
+    def compile(self, assignment: Assignment, settings: dict[str, Any]) -> Ended:
         first = assignment.seed
         queries = [*assignment.trainset[first:], *assignment.trainset[:first]][: settings["queries"]]
         programs = [instructed(assignment.student, instruction) for instruction in TRIED]
         evaluate = dspy.Evaluate(
             devset=queries, metric=assignment.reward, num_threads=assignment.num_threads, display_progress=False
         )
-        scores = [evaluate(program).score for program in programs]
+        with dspy.context(lm=assignment.lms.task):
+            scores = [evaluate(program).score for program in programs]
         if self.then is not None:
             self.then(assignment)
-        return programs[scores.index(max(scores))]
+        return Ended(programs[scores.index(max(scores))])
 
 
 def prompts(count: int) -> list[dspy.Example]:
