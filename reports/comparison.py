@@ -127,9 +127,9 @@ def _turned(pair: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for number, heading in enumerate(columns):
-        table.add_column(heading, justify="right" if number else "left")
+        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
     return table
 
 
@@ -138,7 +138,7 @@ def _rewards(result: Mapping[str, Any]) -> Table:
     count = len(result["seeds"])
     table = _table(
         f"Reward on {result['num_test']} test prompts, {count} {'seed' if count == 1 else 'seeds'}, scale 0 to 1",
-        "", "reward", "gain", "95 % interval", "than the seed", *(["true gain"] if true else []),
+        "", "reward", "gain", "95 % interval", "than the seed", *(["true"] if true else []),
     )  # fmt: skip
     for name, figures in ranked(result):
         reward = "failed" if figures["reward"] is None else f"{figures['reward']:.3f}"

@@ -240,6 +240,11 @@ class Meter:
             self._change(role, **amounts)
             self._pay(role, cost)
 
+    def settle(self) -> None:
+        """Wait until no call is under way: whoever began them may not have waited."""
+        while not self.abandoned.done() and self._under_way.total():
+            time.sleep(_TURN / 10)
+
     def refuse(self, why: str) -> None:
         """Refuse every further call, because a meter that stands behind this one does."""
         with self._lock:

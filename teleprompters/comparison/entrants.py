@@ -38,7 +38,9 @@ def compiled(entrant: Entrant, assignment: Assignment) -> Compiled:
     """
     settings = entrant.settings(assignment)
     label = f"{entrant.name}, seed {assignment.seed}"
-    lms = remembering(assignment.lms, label, memory=getattr(entrant, "remembers", True))
+    # None of DSPy's optimizers takes part without this; ours know what a cap is.
+    anytime = getattr(entrant, "anytime", None)
+    lms = remembering(assignment.lms, label, memory=anytime is not False, cut_off=anytime is True)
     meter = lms.meter
     try:
         ended = entrant.compile(replace(assignment, lms=lms), settings)

@@ -20,6 +20,7 @@ from .assignment import Assignment, Ended
 from .finished import Finished
 from .metric import ImputingMetric
 from .optimizers import Optimizer
+from .remembering import CallsRanOutError
 from .solving import purse_of
 
 
@@ -32,7 +33,7 @@ class ForeignEntrant:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
-        self.name, self.remembers = optimizer.name, optimizer.remembers
+        self.name, self.anytime = optimizer.name, optimizer.anytime
 
     def settings(self, assignment: Assignment) -> dict[str, Any]:
         """Return what the budget pays for."""
@@ -43,7 +44,9 @@ class ForeignEntrant:
         optimizer, meter = self._optimizer, assignment.lms.meter
         student = own_signatures(base_of(assignment.student, k=None))
         working = assignment.lms.working(student)
-        metric = ImputingMetric(assignment.reward, working, objectives=optimizer.objectives)
+        metric = ImputingMetric(
+            assignment.reward, working, objectives=optimizer.objectives, remembers=optimizer.anytime
+        )
         finished = Finished(meter, size=optimizer.judged_on(settings) or 0)
         callbacks = [*dspy.settings.callbacks, finished]
         found: dspy.Module | None = None
@@ -54,12 +57,10 @@ class ForeignEntrant:
         ):
             try:
                 found = optimizer.run(assignment, working, settings, metric)
-            except Exception:
-                meter.go_on()
-                if meter.stopped is None:
-                    raise
-        if meter.stopped is not None and optimizer.judged_on(settings) is not None:
-            found = finished.best
+            except CallsRanOutError:
+                found = finished.best
+            finally:
+                meter.settle()
         if found is None:
             raise BudgetExceededError(
                 f"{self.name} had evaluated no program when its calls ran out: {meter.stopped}; give it a larger budget"
@@ -99,7 +100,8 @@ def muted(meter: Meter) -> Iterator[None]:
     """
 
     def allow(record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.WARNING and meter.stopped is None
+        about_itself = record.name == "dspy.predict.predict"  # fields of DSPy's own prompts that do not fit
+        return record.levelno >= logging.WARNING and meter.stopped is None and not about_itself
 
     handlers = [handler for name in ("dspy", "gepa") for handler in logging.getLogger(name).handlers]
     for handler in handlers:

@@ -17,7 +17,7 @@ from dspy.utils.exceptions import LMError
 
 from ...errors import MissingJudgementError
 from ...metrics.judgement import to_unit
-from ...metrics.reward import DynamicReward, query_of
+from ...metrics.reward import DynamicReward, answer_of, query_of
 from ...programs.outages import is_given_up, is_refusal
 
 MIDDLE = 0.5
@@ -31,12 +31,16 @@ class ImputingMetric:
         reward: The reward.
         student: Whose reward stands in the place of a missing one.
         objectives: Whether each criterion's score is given as an objective beside the reward, as GEPA takes them.
+        remembers: Whether an answer that is judged already is not judged again.
     """
 
-    def __init__(self, reward: DynamicReward, student: dspy.Module, *, objectives: bool = False) -> None:
+    def __init__(
+        self, reward: DynamicReward, student: dspy.Module, *, objectives: bool = False, remembers: bool = True
+    ) -> None:
         self._reward, self._student, self._objectives = reward, student, objectives
+        self._known: dict[tuple[str, str], Any] | None = {} if remembers else None
         self._lock = threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
+        self._locks: dict[Any, threading.Lock] = {}
         self._students: dict[str, float] = {}
         self.imputed = 0
         """How many rewards were missing."""
@@ -59,6 +63,16 @@ class ImputingMetric:
         return dspy.Prediction(score=score, feedback=feedback, objective_scores=objectives)
 
     def _judged(self, example: dspy.Example, prediction: Any) -> Any:
+        """Return the judgement of an answer, None if it is missing."""
+        if self._known is None:
+            return self._judge(example, prediction)
+        key = query_of(example), answer_of(prediction, example)
+        with self._one_at_a_time(key):
+            if key not in self._known:
+                self._known[key] = self._judge(example, prediction)
+        return self._known[key]
+
+    def _judge(self, example: dspy.Example, prediction: Any) -> Any:
         try:
             return self._reward(example, prediction)
         except MissingJudgementError:
@@ -70,14 +84,16 @@ class ImputingMetric:
 
     def _student_reward(self, example: dspy.Example) -> float:
         query = query_of(example)
-        with self._lock:
-            lock = self._locks.setdefault(query, threading.Lock())
-        with lock:
+        with self._one_at_a_time(query):
             if query not in self._students:
                 with dspy.context(trace=[]):
                     judged = self._judged(example, self._student(**example.inputs()))
                 self._students[query] = MIDDLE if judged is None else judged.score
         return self._students[query]
+
+    def _one_at_a_time(self, key: Any) -> threading.Lock:
+        with self._lock:
+            return self._locks.setdefault(key, threading.Lock())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ImputingMetric:
         return self

@@ -13,13 +13,18 @@ from typing import Any, Protocol
 
 import dspy
 
+from ..candidates import instruct
 from .assignment import Assignment
+from .remembering import CallsRanOutError
 from .solving import Purse, drawn, nearest
 
 DEMOS = 4
 """Most bootstrapped demonstrations of a program: DSPy's own default."""
-MORE = 3
+MORE = 10
 """How many times the trials that the budget pays for MIPROv2 may make: a combination that comes again is free."""
+AGAIN = 1.25
+"""How much more than the budget COPRO and InferRules are let want: a prompt that comes again is free, and the cap ends
+the last round."""
 
 
 class Optimizer(Protocol):
@@ -27,8 +32,9 @@ class Optimizer(Protocol):
 
     name: str
     """How it is called."""
-    remembers: bool
-    """Whether its LMs answer from memory what they were asked before."""
+    anytime: bool
+    """Whether it may be cut off, its best program so far then being its result. What it asks again is free then; an
+    optimizer that must come to its end pays for that too, so that its settings can foresee what it takes."""
     objectives: bool
     """Whether it takes criteria as objectives."""
 
@@ -48,7 +54,7 @@ class Copro:
     b d N e + (b - 1) + (d - 1) b    for one predictor; b P d (d + 1) / 2 evaluations for several
     """
 
-    name, remembers, objectives = "copro", True, False
+    name, anytime, objectives = "copro", True, False
 
     def solve(self, purse: Purse) -> dict[str, Any]:
         """Return breadth, depth and number of queries, near to three rounds of ten and to the whole budget."""
@@ -58,9 +64,9 @@ class Copro:
             for breadth in range(3, 13):
                 programs = breadth * depth if number == 1 else breadth * number * depth * (depth + 1) // 2
                 prompts = number * (breadth - 1 + (depth - 1) * breadth)
-                size = min((purse.budget - prompts) // (programs * purse.evaluation), purse.queries)
+                size = min(int(AGAIN * purse.budget - prompts) // (programs * purse.evaluation), purse.queries)
                 if size >= 1:
-                    rest = 1 - (prompts + programs * size * purse.evaluation) / purse.budget
+                    rest = AGAIN - (prompts + programs * size * purse.evaluation) / purse.budget
                     far = abs(math.log(size / wanted)) + abs(math.log(depth / 3))
                     found = {"breadth": breadth, "depth": depth, "num_queries": size}
                     options.append((far + 50 * max(0.0, rest - 0.01), found))
@@ -91,7 +97,7 @@ class Mipro:
     With `demos=0` instructions alone are searched (#9938: zero demonstrations must not crash, nor be three).
     """
 
-    remembers, objectives = True, False
+    anytime, objectives = True, False
 
     def __init__(self, name: str, *, demos: int) -> None:
         self.name, self._demos = name, demos
@@ -106,8 +112,8 @@ class Mipro:
         for number in range(3, 41):
             boots = min(train, (number - 1) * (DEMOS + 1) // 2) * purse.evaluation
             trials = (purse.budget - fixed - boots - 3 * purse.predictors * number) // evaluation
-            # Zero-shot each instruction is one trial, and demonstrations serve to propose only.
-            least = number if not self._demos else max(2 * 2 * purse.predictors * math.log2(number), 1.5 * number)
+            # Zero-shot each new instruction is one trial, and demonstrations serve to propose only.
+            least = number - 2 if not self._demos else max(2 * 2 * purse.predictors * math.log2(number), 1.5 * number)
             if trials >= 1:
                 options.append((abs(math.log(trials / least)), (number, trials)))
         purse.need(self.name, 1 if options else fixed + evaluation + train * purse.evaluation + 9 * purse.predictors)
@@ -141,7 +147,7 @@ class Gepa:
     V e, then per round 2 b e + 1 (parent and child on b queries, one rewrite), and V e more for a child that is better
     """
 
-    name, remembers, objectives = "gepa", True, True
+    name, anytime, objectives = "gepa", True, True
 
     def solve(self, purse: Purse) -> dict[str, Any]:
         """Return the number of validation queries; rounds go on until no further one can be paid."""
@@ -158,26 +164,26 @@ class Gepa:
     def run(self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any) -> dspy.Module:
         """Run it; a candidate that was under evaluation when the calls ran out does not count."""
         val, train = drawn(assignment, settings["num_val"], settings["num_train"])
-        meter = assignment.lms.meter
-        complete = 1
+        best: dict[str, str] | None = None
 
         def stop(state: Any) -> bool:
-            nonlocal complete
-            if meter.stopped is not None:
-                return True
-            complete = len(state.program_candidates)
-            return False
+            nonlocal best
+            scores = state.program_full_scores_val_set
+            best = dict(state.program_candidates[scores.index(max(scores))])
+            return assignment.lms.meter.totals("requests") >= assignment.budget
 
         optimizer = dspy.GEPA(
             metric=metric, max_metric_calls=settings["max_metric_calls"],
             reflection_minibatch_size=settings["reflection_minibatch_size"], reflection_lm=assignment.lms.prompt,
-            num_threads=assignment.num_threads, track_stats=True, warn_on_score_mismatch=False, seed=assignment.seed,
+            num_threads=assignment.num_threads, warn_on_score_mismatch=False, seed=assignment.seed,
             gepa_kwargs={"frontier_type": settings["frontier_type"], "stop_callbacks": [stop]},
         )  # fmt: skip
-        result = optimizer.compile(student, trainset=train, valset=val).detailed_results
-        scores = result.val_aggregate_scores[: complete if meter.stopped is not None else None]
-        best: dspy.Module = result.candidates[scores.index(max(scores))]
-        return best
+        try:
+            return optimizer.compile(student, trainset=train, valset=val)
+        except CallsRanOutError:
+            if best is None:
+                raise
+            return instruct(student, tuple((name, best[name]) for name, _ in student.named_predictors()))
 
 
 class Simba:
@@ -189,7 +195,7 @@ class Simba:
     every call, and its settings leave 3 % for judgements that are asked for twice.
     """
 
-    name, remembers, objectives = "simba", False, False
+    name, anytime, objectives = "simba", False, False
 
     def solve(self, purse: Purse) -> dict[str, Any]:
         """Return minibatch, candidates, steps and queries: about a third of the calls for the last choice."""
@@ -232,7 +238,7 @@ class BootstrapRS:
     V e (2 + n) + T e at most
     """
 
-    name, remembers, objectives = "bootstrap-rs", True, False
+    name, anytime, objectives = "bootstrap-rs", True, False
 
     def solve(self, purse: Purse) -> dict[str, Any]:
         """Return the numbers of queries and sets; the cap ends the last ones."""
@@ -263,7 +269,7 @@ class InferRules:
     DEMOS e + n (P + V e)
     """
 
-    name, remembers, objectives = "infer-rules", True, False
+    name, anytime, objectives = "infer-rules", True, False
 
     def solve(self, purse: Purse) -> dict[str, Any]:
         """Return the numbers of queries and candidates that fit best."""
@@ -271,9 +277,9 @@ class InferRules:
         wanted = purse.sample(1.0)
         for val in range(max(1, wanted * 2 // 3), max(2, min(purse.queries - 2, wanted * 3 // 2)) + 1):
             each = purse.predictors + val * purse.evaluation
-            number = (purse.budget - DEMOS * purse.evaluation) // each
+            number = int(AGAIN * purse.budget - DEMOS * purse.evaluation) // each
             if number >= 1:
-                rest = purse.budget - DEMOS * purse.evaluation - number * each
+                rest = AGAIN * purse.budget - DEMOS * purse.evaluation - number * each
                 options.append((abs(math.log(val / wanted)) + 20 * rest / purse.budget, (val, number)))
         purse.need(self.name, 1 if options else (DEMOS + wanted) * purse.evaluation + purse.predictors)
         val, number = nearest(options)

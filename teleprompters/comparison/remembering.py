@@ -17,25 +17,31 @@ from typing import Any
 from dspy._vendor.lm15.serde import request_to_dict
 from dspy.lm15 import Request, Response, response_to_events
 
+from ...errors import BudgetExceededError
 from ...serving.calls import shared_scope
 from ...serving.engine import InThread
 from ..roles import RunLMs
 
 
-def remembering(lms: RunLMs, label: str, *, memory: bool) -> RunLMs:
+class CallsRanOutError(BaseException):
+    """The calls of an optimizer ran out. No `Exception`: DSPy would make a score of it, and go on."""
+
+
+def remembering(lms: RunLMs, label: str, *, memory: bool = True, cut_off: bool = False) -> RunLMs:
     """Return metered LMs whose calls are named after one entrant.
 
     Args:
         lms: Metered LMs.
         label: Names the entrant's work in the record of calls.
         memory: Whether answers and judgements at temperature 0 are given from memory if they are asked for again.
+        cut_off: Whether a call that a cap refuses ends the entrant's work by a `CallsRanOutError`.
     """
     scope = shared_scope(label)
 
     def through(lm: Any, *, remembers: bool) -> Any:
         if lm is None:
             return None
-        engine = RememberingEngine(lm.engine, scope=scope, remembers=remembers)
+        engine = RememberingEngine(lm.engine, scope=scope, remembers=remembers, cut_off=cut_off)
         return lm.copy(engine=engine, async_engine=InThread(engine))
 
     task, judge = through(lms.task, remembers=memory), through(lms.judge, remembers=memory)
@@ -52,10 +58,13 @@ class RememberingEngine:
         inner: The metered engine.
         scope: Names the calls.
         remembers: Whether replies are remembered.
+        cut_off: Whether a call that is refused ends everything.
     """
 
-    def __init__(self, inner: Any, *, scope: Callable[[], AbstractContextManager[None]], remembers: bool) -> None:
-        self._inner, self._scope, self._remembers = inner, scope, remembers
+    def __init__(
+        self, inner: Any, *, scope: Callable[[], AbstractContextManager[None]], remembers: bool, cut_off: bool
+    ) -> None:
+        self._inner, self._scope, self._remembers, self._cut_off = inner, scope, remembers, cut_off
         self._replies: dict[str, Response] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
@@ -87,5 +96,10 @@ class RememberingEngine:
 
     def _ask(self, request: Request) -> Response:
         with self._scope():
-            reply: Response = self._inner.complete(request)
+            try:
+                reply: Response = self._inner.complete(request)
+            except BudgetExceededError as error:
+                if self._cut_off:
+                    raise CallsRanOutError(str(error)) from error
+                raise
             return reply
