@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -10,6 +11,7 @@ from dspy.utils.callback import BaseCallback
 
 from ...programs.replacing import copied
 from ...serving.meter import Meter
+from ...serving.roles import Role
 
 
 class Finished(BaseCallback):  # type: ignore[misc]  # DSPy has no type marker
@@ -31,9 +33,18 @@ class Finished(BaseCallback):  # type: ignore[misc]  # DSPy has no type marker
     def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         """Keep what is evaluated."""
         devset = inputs.get("devset") or instance.devset
+        if self._may_run_out(inputs["program"], len(devset)):
+            instance.num_threads = 1  # which calls are the last ones must not depend on threads
         if len(devset) == self._size:
             with self._lock:
                 self._begun[call_id] = inputs["program"]
+
+    def _may_run_out(self, program: dspy.Module, size: int) -> bool:
+        """Tell whether calls may run out during an evaluation, some replies being asked for twice."""
+        task, judge = (self._meter.usage[role].calls for role in (Role.TASK, Role.JUDGE))
+        each = 1 + max(len(program.predictors()), math.ceil(task / max(1, judge)))
+        left = min((cap.limit for cap in self._meter.caps), default=math.inf) - self._meter.totals("requests")
+        return left < 1.5 * each * size
 
     def on_evaluate_end(self, call_id: str, outputs: Any, exception: Exception | None = None) -> None:
         """Keep the best."""

@@ -121,7 +121,7 @@ class _WithoutBars(io.TextIOBase):
         self._stream, self._in_bar = stream, False
 
     def write(self, text: str) -> int:
-        self._in_bar = "\r" in text or (self._in_bar and not text.strip())
+        self._in_bar = "\r" in text or "\x1b[A" in text or (self._in_bar and not text.strip())
         return len(text) if self._in_bar else self._stream.write(text)
 
     def flush(self) -> None:

@@ -84,9 +84,10 @@ class Copro:
         optimizer = dspy.COPRO(
             prompt_model=assignment.lms.prompt, metric=metric, breadth=settings["breadth"], depth=settings["depth"]
         )
-        return optimizer.compile(
-            student, trainset=queries, eval_kwargs={"num_threads": assignment.num_threads, "display_progress": False}
-        )
+        with dspy.context(
+            num_threads=assignment.num_threads
+        ):  # among `eval_kwargs` it could not be changed near the end
+            return optimizer.compile(student, trainset=queries, eval_kwargs={"display_progress": False})
 
 
 class Mipro:
