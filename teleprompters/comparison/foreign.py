@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import logging
 import random
 import sys
@@ -23,6 +24,9 @@ from .optimizers import Optimizer
 from .remembering import CallsRanOutError
 from .solving import purse_of
 
+ENOUGH = 0.97
+"""The share of its calls that an optimizer which ended by itself should have used; else it runs once more."""
+
 
 class ForeignEntrant:
     """One of DSPy's optimizers as an entrant.
@@ -40,14 +44,15 @@ class ForeignEntrant:
         return self._optimizer.solve(purse_of(assignment))
 
     def compile(self, assignment: Assignment, settings: dict[str, Any]) -> Ended:
-        """Run the optimizer; if its calls run out, what it had finished by then counts."""
+        """Run the optimizer as long as it has calls left; the best by its own evaluations counts."""
         optimizer, meter = self._optimizer, assignment.lms.meter
         student = own_signatures(base_of(assignment.student, k=None))
         working = assignment.lms.working(student)
         metric = ImputingMetric(
             assignment.reward, working, objectives=optimizer.objectives, remembers=optimizer.anytime
         )
-        finished = Finished(meter, size=optimizer.judged_on(settings) or 0)
+        watched = optimizer.judged_on(settings)
+        finished, turn = Finished(meter, size=watched or 0), 0
         callbacks = [*dspy.settings.callbacks, finished]
         found: dspy.Module | None = None
         with (
@@ -56,11 +61,18 @@ class ForeignEntrant:
             dspy.context(lm=assignment.lms.task, trace=[], callbacks=callbacks, disable_history=True),
         ):
             try:
-                found = optimizer.run(assignment, working, settings, metric)
+                for turn in itertools.count():
+                    begin = meter.totals("requests")
+                    found = optimizer.run(assignment, working, settings, metric, turn)
+                    used = meter.totals("requests")
+                    if not watched or used == begin or used >= ENOUGH * assignment.budget:
+                        break
             except CallsRanOutError:
-                found = finished.best
+                found, turn = None, turn + 1
             finally:
                 meter.settle()
+        if watched and turn:
+            found = finished.best
         if found is None:
             raise BudgetExceededError(
                 f"{self.name} had evaluated no program when its calls ran out: {meter.stopped}; give it a larger budget"

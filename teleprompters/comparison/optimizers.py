@@ -1,8 +1,9 @@
 """DSPy's optimizers: each is DSPy's own class, with settings solved from the budget.
 
 In the formulas an evaluation of one query is `e` calls (answer and judgement), `P` are the student's predictors. What
-an optimizer cannot tell beforehand (how often it tries again what it knows already, which is free) is left to the cap:
-its settings allow more than the budget pays for, and the best program that was fully evaluated by then counts.
+an optimizer tries again is free, and how often it does so nobody can tell beforehand. So settings allow a little more
+than the budget pays for, and the cap ends the run: the best program that was fully evaluated by then counts. One that
+ends with calls left (`foreign.py`) runs once more with another seed.
 """
 
 from __future__ import annotations
@@ -20,11 +21,10 @@ from .solving import Purse, drawn, nearest
 
 DEMOS = 4
 """Most bootstrapped demonstrations of a program: DSPy's own default."""
-MORE = 10
+MORE = 5
 """How many times the trials that the budget pays for MIPROv2 may make: a combination that comes again is free."""
-AGAIN = 1.25
-"""How much more than the budget COPRO and InferRules are let want: a prompt that comes again is free, and the cap ends
-the last round."""
+AGAIN = 1.1
+"""How much more than the budget COPRO and InferRules may want: a prompt that comes again is free."""
 
 
 class Optimizer(Protocol):
@@ -44,8 +44,18 @@ class Optimizer(Protocol):
     def judged_on(self, settings: dict[str, Any]) -> int | None:
         """Return on how many queries a full evaluation is; None if it makes none through `dspy.Evaluate`."""
 
-    def run(self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any) -> dspy.Module:
-        """Run it to its end."""
+    def run(
+        self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any, turn: int
+    ) -> dspy.Module:
+        """Run it to its end.
+
+        Args:
+            assignment: On what; its LMs are the entrant's own.
+            student: The student's working copy.
+            settings: What `solve` gave.
+            metric: The reward.
+            turn: 0; above, it has calls left and runs once more.
+        """
 
 
 class Copro:
@@ -78,7 +88,9 @@ class Copro:
         size: int = settings["num_queries"]
         return size
 
-    def run(self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any) -> dspy.Module:
+    def run(
+        self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any, turn: int
+    ) -> dspy.Module:
         """Run it."""
         [queries] = drawn(assignment, settings["num_queries"])
         optimizer = dspy.COPRO(
@@ -113,8 +125,8 @@ class Mipro:
         for number in range(3, 41):
             boots = min(train, (number - 1) * (DEMOS + 1) // 2) * purse.evaluation
             trials = (purse.budget - fixed - boots - 3 * purse.predictors * number) // evaluation
-            # Zero-shot each new instruction is one trial, and demonstrations serve to propose only.
-            least = number - 2 if not self._demos else max(2 * 2 * purse.predictors * math.log2(number), 1.5 * number)
+            # Zero-shot each instruction is one trial, and demonstrations serve to propose only.
+            least = number if not self._demos else max(2 * 2 * purse.predictors * math.log2(number), 1.5 * number)
             if trials >= 1:
                 options.append((abs(math.log(trials / least)), (number, trials)))
         purse.need(self.name, 1 if options else fixed + evaluation + train * purse.evaluation + 9 * purse.predictors)
@@ -127,7 +139,9 @@ class Mipro:
         size: int = settings["num_val"]
         return size
 
-    def run(self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any) -> dspy.Module:
+    def run(
+        self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any, turn: int
+    ) -> dspy.Module:
         """Run it."""
         val, train = drawn(assignment, settings["num_val"], settings["num_train"])
         optimizer = dspy.MIPROv2(
@@ -138,7 +152,7 @@ class Mipro:
         # `seed or self.seed` would make 9 of 0 (#10321).
         return optimizer.compile(
             student, trainset=train, valset=val, num_trials=settings["num_trials"], minibatch=False,
-            seed=assignment.seed + 1,
+            seed=assignment.seed + 1 + 1000 * turn,
         )  # fmt: skip
 
 
@@ -162,7 +176,9 @@ class Gepa:
         """Return None: it has a way of its own to stop."""
         return None
 
-    def run(self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any) -> dspy.Module:
+    def run(
+        self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any, turn: int
+    ) -> dspy.Module:
         """Run it; a candidate that was under evaluation when the calls ran out does not count."""
         val, train = drawn(assignment, settings["num_val"], settings["num_train"])
         best: dict[str, str] | None = None
@@ -222,7 +238,9 @@ class Simba:
         """Return None: it does not use `dspy.Evaluate`."""
         return None
 
-    def run(self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any) -> dspy.Module:
+    def run(
+        self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any, turn: int
+    ) -> dspy.Module:
         """Run it."""
         [queries] = drawn(assignment, settings["num_queries"])
         optimizer = dspy.SIMBA(
@@ -254,7 +272,9 @@ class BootstrapRS:
         size: int = settings["num_val"]
         return size
 
-    def run(self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any) -> dspy.Module:
+    def run(
+        self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any, turn: int
+    ) -> dspy.Module:
         """Run it."""
         val, train = drawn(assignment, settings["num_val"], settings["num_train"])
         optimizer = dspy.BootstrapFewShotWithRandomSearch(
@@ -292,7 +312,9 @@ class InferRules:
         size: int = settings["num_val"]
         return size
 
-    def run(self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any) -> dspy.Module:
+    def run(
+        self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any, turn: int
+    ) -> dspy.Module:
         """Run it; its rules are inferred by the prompt LM."""
         val, train = drawn(assignment, settings["num_val"], settings["num_train"])
         optimizer = dspy.InferRules(
