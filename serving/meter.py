@@ -86,10 +86,13 @@ class Meter:
         caps: What the run may use.
         whole: The counter of what this is a part of. It counts what this one counts too, and its caps hold for all of
             its parts together: the first call beyond them halts it, and with it every part. None: it is no part.
+        luck: Whether tries that failed count against its caps on calls. Without them a run ends at the same call
+            whatever fails on the way.
     """
 
-    def __init__(self, caps: Sequence[Cap] = (), *, whole: Meter | None = None) -> None:
+    def __init__(self, caps: Sequence[Cap] = (), *, whole: Meter | None = None, luck: bool = True) -> None:
         self.caps = tuple(caps)
+        self._counted = "requests" if luck else "calls"
         self._whole = whole
         self.usage = {role: Usage() for role in Role}
         self.stopped: str | None = None
@@ -274,7 +277,7 @@ class Meter:
         if cap.kind is CapKind.SECONDS and cap.role is None:
             return self.elapsed
         name = {
-            CapKind.LM_CALLS: "requests",
+            CapKind.LM_CALLS: self._counted,
             CapKind.TOKENS: "tokens",
             CapKind.COST: "cost",
             CapKind.SECONDS: "seconds",

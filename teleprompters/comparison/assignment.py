@@ -71,7 +71,7 @@ def assign(
     """
     if lms.reward is None:
         raise ConfigError(f"metric={lms.metric!r}: optimizers are compared on a DynamicReward; give one")
-    meter = Meter(caps_of({"max_lm_calls": budget}))
+    meter = Meter(caps_of({"max_lm_calls": budget}), luck=False)
     metered = replace(lms, meter=meter).metered(record, timeout=lms.timeout, patience=lms.patience)
     return Assignment(student, trainset, metered, budget, seed, num_threads, demos)
 
@@ -120,7 +120,7 @@ class Compiled:
     ended: Ended
     """What it ended with."""
     calls: int
-    """LM calls that it made over all roles, failed tries included."""
+    """LM calls over all roles that were answered."""
     given_up: int
     """Calls that were given up: answers that DSPy's optimizers count as failures of the program, judgements that were
     imputed."""

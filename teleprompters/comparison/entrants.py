@@ -48,6 +48,6 @@ def compiled(entrant: Entrant, assignment: Assignment) -> Compiled:
         meter.go_on()
     meter.check()
     return Compiled(
-        entrant.name, settings, ended, calls=meter.totals("requests"),
+        entrant.name, settings, ended, calls=meter.totals("calls"),
         given_up=sum(meter.given_up[role] for role in Role), stopped=meter.stopped,
     )  # fmt: skip

@@ -43,7 +43,7 @@ class Finished(BaseCallback):  # type: ignore[misc]  # DSPy has no type marker
         """Tell whether calls may run out during an evaluation, some replies being asked for twice."""
         task, judge = (self._meter.usage[role].calls for role in (Role.TASK, Role.JUDGE))
         each = 1 + max(len(program.predictors()), math.ceil(task / max(1, judge)))
-        left = min((cap.limit for cap in self._meter.caps), default=math.inf) - self._meter.totals("requests")
+        left = min((cap.limit - (self._meter.used(cap) or 0) for cap in self._meter.caps), default=math.inf)
         return left < 1.5 * each * size
 
     def on_evaluate_end(self, call_id: str, outputs: Any, exception: Exception | None = None) -> None:

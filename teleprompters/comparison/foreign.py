@@ -62,9 +62,9 @@ class ForeignEntrant:
         ):
             try:
                 for turn in itertools.count():
-                    begin = meter.totals("requests")
+                    begin = meter.totals("calls")
                     found = optimizer.run(assignment, working, settings, metric, turn)
-                    used = meter.totals("requests")
+                    used = meter.totals("calls")
                     if not watched or used == begin or used >= ENOUGH * assignment.budget:
                         break
             except CallsRanOutError:

@@ -187,7 +187,7 @@ class Gepa:
             nonlocal best
             scores = state.program_full_scores_val_set
             best = dict(state.program_candidates[scores.index(max(scores))])
-            return assignment.lms.meter.totals("requests") >= assignment.budget
+            return assignment.lms.meter.totals("calls") >= assignment.budget
 
         optimizer = dspy.GEPA(
             metric=metric, max_metric_calls=settings["max_metric_calls"],

@@ -100,7 +100,7 @@ class Course:
 
     def assignment(self, unit: Unit | None, record: Any = None) -> Assignment:
         """Return what a unit is given, its calls counted by a meter of its own that is capped by the budget."""
-        meter = Meter(caps_of({"max_lm_calls": self.budget}), whole=self.lms.meter)
+        meter = Meter(caps_of({"max_lm_calls": self.budget}), whole=self.lms.meter, luck=False)
         lms = replace(self.lms, meter=meter).metered(record, timeout=self.lms.timeout, patience=self.lms.patience)
         seed = 0 if unit is None else unit.seed
         return Assignment(self.student, self.trainset, lms, self.budget, seed, self.num_threads, self.demos)
