@@ -25,6 +25,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from rich.console import Console
 from rich.table import Table
 
 from drpo import DynamicReward, Responder
+from drpo.metrics.ledger import Ledger
 from drpo.serving.meter import Meter
 from drpo.serving.simulated.engine import simulated_lm
 from drpo.serving.simulated.world import World
@@ -64,16 +66,9 @@ def run(job: Job) -> dict[str, Any]:
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     world = World.random(job.world)
-    rows = _lines("prompts.jsonl")
-    random.Random(f"{job.world} {job.seed}").shuffle(rows)
-    examples = [dspy.Example(**row).with_inputs("query") for row in rows]
-    train, tested = examples[:TRAIN], [example.query for example in examples[TRAIN : TRAIN + TESTED]]
-    lms: dict[str, Any] = {role: simulated_lm(role, world) for role in ("task", "judge", "criteria")}
-    lms["prompt"] = simulated_lm("prompt", world, temperature=1.0)
-    reward = DynamicReward(lms["judge"], lms["criteria"])
-    with dspy.context(disable_history=True):
-        for example in train:
-            reward.criteria_of(example)
+    train, tested, ledger, before = _prepared(job.world, job.seed)
+    lms = _lms(world)
+    reward = DynamicReward(lms["judge"], lms["criteria"], ledger=ledger)
     demos = [{"query": row["query"], "response": row["response"]} for row in _lines("demos.jsonl")]
     assignment = assign(
         Responder(), train, RunLMs(**lms, metric=reward, meter=Meter()), budget=job.calls, seed=job.seed, demos=demos
@@ -81,7 +76,6 @@ def run(job: Job) -> dict[str, Any]:
     begin = time.perf_counter()
     done = compiled(ENTRANTS.get(job.entrant) or BASELINES[job.entrant], assignment)
     seconds = time.perf_counter() - begin
-    before = world.true_quality(Responder(), tested)
     returned = world.true_quality(done.program, tested) - before
     found = done.ended.found
     instruction = done.program.predictors()[0].signature.instructions
@@ -92,6 +86,26 @@ def run(job: Job) -> dict[str, Any]:
         "imputed": done.ended.imputed, "words": len(instruction.split()), "settings": done.settings,
         "seconds": seconds,
     }  # fmt: skip
+
+
+@lru_cache(maxsize=4)
+def _prepared(number: int, seed: int) -> tuple[list[dspy.Example], list[str], Ledger, float]:
+    """Return training examples, queries of the test, pinned criteria, and the student's true quality."""
+    world, rows = World.random(number), _lines("prompts.jsonl")
+    random.Random(f"{number} {seed}").shuffle(rows)
+    examples = [dspy.Example(**row).with_inputs("query") for row in rows]
+    train, tested = examples[:TRAIN], [example.query for example in examples[TRAIN : TRAIN + TESTED]]
+    lms = _lms(world)
+    reward = DynamicReward(lms["judge"], lms["criteria"])
+    with dspy.context(disable_history=True):
+        for example in train:
+            reward.criteria_of(example)
+    return train, tested, reward.ledger, world.true_quality(Responder(), tested)
+
+
+def _lms(world: World) -> dict[str, Any]:
+    lms = {role: simulated_lm(role, world) for role in ("task", "judge", "criteria")}
+    return lms | {"prompt": simulated_lm("prompt", world, temperature=1.0)}
 
 
 def _lines(name: str) -> list[dict[str, Any]]:
@@ -159,8 +173,8 @@ def main() -> int:
     done = {tuple(row[name] for name in Job.__dataclass_fields__) for row in rows}
     jobs = [
         Job(name, world, seed, calls)
-        for seed in range(arguments.seeds) for calls in arguments.calls
-        for world in worlds for name in arguments.entrants.split(",")
+        for seed in range(arguments.seeds) for world in worlds
+        for calls in arguments.calls for name in arguments.entrants.split(",")
     ]  # fmt: skip
     jobs = [] if arguments.table else [job for job in jobs if tuple(asdict(job).values()) not in done]
     with ProcessPoolExecutor(arguments.processes) as executor:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from typing import Any
 
-from ...errors import BudgetExceededError
+import dspy
+
+from ...metrics.ledger import Ledger, Source
+from ...metrics.reward import DynamicReward
 from ..candidates import base_of
 from ..drpo import DRPOTeleprompter
+from ..presets import MinibatchSettings, PaperSettings
 from ..result import Decision
 from .assignment import Assignment, Ended
 from .solving import purse_of
@@ -22,22 +28,31 @@ class Default:
     name = "drpo"
 
     def settings(self, assignment: Assignment) -> dict[str, Any]:
-        """Return the preset that fits the budget."""
+        """Return the preset that fits the budget; levels go on, and queries are held out, as far as calls go."""
         purse = purse_of(assignment)
         purse.need(self.name, 20 * purse.evaluation)
-        auto = "light" if purse.budget < 800 else "medium" if purse.budget < 2400 else "heavy"
-        return {"auto": auto, "max_lm_calls": assignment.budget}
+        auto = next(name for name, least in reversed(PRESETS) if purse.budget * 2 / purse.evaluation >= least)
+        return {"auto": auto, "fill": True, "max_lm_calls": assignment.budget}
 
     def compile(self, assignment: Assignment, settings: dict[str, Any]) -> Ended:
         """Return the student, unless the held-out queries show a gain."""
-        optimizer = _teleprompter(assignment, {**settings, "on_no_gain": "best"})
-        found = optimizer.compile(base_of(assignment.student, k=None), trainset=list(assignment.trainset))
-        result = found.drpo_result
+        optimizer = _Filling(**_arguments(assignment, {**settings, "on_no_gain": "best"}))
+        found, result = _plain(optimizer.compile(assignment.student, trainset=list(assignment.trainset)))
         improved = result["decision"] == Decision.IMPROVED
-        for name in ("candidate_programs", "drpo_result"):
-            delattr(found, name)
         returned = found if improved else base_of(assignment.student, k=None)
         return Ended(returned, found=found, details=result)
+
+
+PRESETS = (("light", 0), ("medium", 800), ("heavy", 2400))
+"""Each preset, and the calls from which it is taken, for a program that makes one call."""
+
+
+class _Filling(DRPOTeleprompter):
+    """The default mode, for which a cap is what it shall use."""
+
+    def _search_settings(self) -> PaperSettings | MinibatchSettings:
+        settings = super()._search_settings()
+        return replace(settings, fill=True) if isinstance(settings, MinibatchSettings) else settings
 
 
 class Paper:
@@ -56,20 +71,31 @@ class Paper:
 
     def compile(self, assignment: Assignment, settings: dict[str, Any]) -> Ended:
         """Return the last instruction of the best path."""
-        optimizer = _teleprompter(assignment, settings)
-        found = optimizer.compile(base_of(assignment.student, k=None), trainset=list(assignment.trainset))
-        result = found.drpo_result
-        for name in ("candidate_programs", "drpo_result"):
-            delattr(found, name)
+        optimizer = DRPOTeleprompter(**_arguments(assignment, settings))
+        found, result = _plain(optimizer.compile(assignment.student, trainset=list(assignment.trainset)))
         return Ended(found, details=result)
 
 
-def _teleprompter(assignment: Assignment, settings: dict[str, Any]) -> DRPOTeleprompter:
+def _arguments(assignment: Assignment, settings: dict[str, Any]) -> dict[str, Any]:
     lms = assignment.lms
-    if lms.meter.stopped is not None:
-        raise BudgetExceededError(lms.meter.stopped)
-    return DRPOTeleprompter(
-        assignment.reward, task_lm=lms.task, judge_lm=lms.judge, criteria_lm=lms.criteria, prompt_lm=lms.prompt,
-        num_threads=assignment.num_threads, seed=assignment.seed, display_progress=False,
-        call_timeout=None, **settings,
-    )  # fmt: skip
+    return {
+        "metric": _given(assignment.reward), "task_lm": lms.task, "judge_lm": lms.judge, "criteria_lm": lms.criteria,
+        "prompt_lm": lms.prompt, "num_threads": assignment.num_threads, "seed": assignment.seed,
+        "display_progress": False, "call_timeout": None,
+        **{name: value for name, value in settings.items() if name != "fill"},
+    }  # fmt: skip
+
+
+def _given(reward: DynamicReward) -> DynamicReward:
+    """Return the reward with its criteria as given ones: they are pinned, and the plan need not pay for them."""
+    other = copy.copy(reward)
+    other.ledger = Ledger({entry.query: replace(entry, source=Source.USER) for entry in reward.ledger})
+    return other
+
+
+def _plain(program: dspy.Module) -> tuple[dspy.Module, dict[str, Any]]:
+    """Return a compiled program without what it carries beside itself, and its figures."""
+    result = program.drpo_result
+    for name in ("candidate_programs", "drpo_result"):
+        delattr(program, name)
+    return program, result

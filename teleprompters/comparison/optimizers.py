@@ -21,6 +21,8 @@ from .solving import Purse, drawn, nearest
 
 DEMOS = 4
 """Most bootstrapped demonstrations of a program: DSPy's own default."""
+GOOD = 0.75
+"""Reward from which an answer may be a demonstration, as in DRPO's default mode: DSPy shows any answer without it."""
 MORE = 5
 """How many times the trials that the budget pays for MIPROv2 may make: a combination that comes again is free."""
 AGAIN = 1.1
@@ -147,7 +149,7 @@ class Mipro:
         optimizer = dspy.MIPROv2(
             metric=metric, prompt_model=assignment.lms.prompt, task_model=assignment.lms.task, auto=None,
             num_candidates=settings["num_candidates"], max_bootstrapped_demos=settings["max_bootstrapped_demos"],
-            max_labeled_demos=0, num_threads=assignment.num_threads, track_stats=False,
+            max_labeled_demos=0, metric_threshold=GOOD, num_threads=assignment.num_threads, track_stats=False,
         )  # fmt: skip
         # `seed or self.seed` would make 9 of 0 (#10321).
         return optimizer.compile(
@@ -278,7 +280,7 @@ class BootstrapRS:
         """Run it."""
         val, train = drawn(assignment, settings["num_val"], settings["num_train"])
         optimizer = dspy.BootstrapFewShotWithRandomSearch(
-            metric=metric, max_bootstrapped_demos=DEMOS, max_labeled_demos=0,
+            metric=metric, max_bootstrapped_demos=DEMOS, max_labeled_demos=0, metric_threshold=GOOD,
             num_candidate_programs=settings["num_candidate_programs"], num_threads=assignment.num_threads,
         )  # fmt: skip
         return optimizer.compile(student, trainset=train, valset=val)
@@ -319,7 +321,7 @@ class InferRules:
         val, train = drawn(assignment, settings["num_val"], settings["num_train"])
         optimizer = dspy.InferRules(
             metric=metric, num_candidates=settings["num_candidates"], max_bootstrapped_demos=DEMOS,
-            max_labeled_demos=0, num_threads=assignment.num_threads,
+            max_labeled_demos=0, metric_threshold=GOOD, num_threads=assignment.num_threads,
         )  # fmt: skip
         optimizer.rules_induction_program.teacher_settings = {"lm": assignment.lms.prompt}
         return optimizer.compile(student, trainset=train, valset=val)
