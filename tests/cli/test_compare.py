@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -29,6 +31,12 @@ def test_a_comparison_and_its_files(desk: Any) -> None:
     assert (desk.folder / "run/units/copro-0/program.json").exists()
     picture = ElementTree.fromstring((desk.folder / "run/comparison.svg").read_text())
     assert any("copro" in "".join(text.itertext()) for text in picture.iter("{http://www.w3.org/2000/svg}text"))
+
+    page = (Path(__file__).parents[2] / "docs/comparing.md").read_text()
+    explained = set(re.findall(r"`(\w+)`", page))
+    entrant = result["entrants"]["copro"]
+    keys = {*result, *entrant, *entrant["by_seed"][0], *result["pairs"][0], *result["test"]}
+    assert keys <= explained, keys - explained
 
     (desk.folder / "run/comparison.md").unlink()
     again = desk.drpo("resume", "run")
