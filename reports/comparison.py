@@ -89,10 +89,9 @@ def notes(result: Mapping[str, Any]) -> list[str]:
             lines.append(f"{name} returned the seed, unchanged, for {kept} of {len(figures['by_seed'])} seeds.")
         if wrong := _wrong(figures):
             lines.append(f"{name}: {wrong}.")
-    others = len(result["entrants"]) - 1
     lines.append(
         f"Intervals: 95 %, over {result['num_test']} test prompts; they do not tell how other seeds would do. "
-        f'"Perhaps": the interval excludes 0, but not if it is to hold for all {others} comparisons at once.'
+        '"Perhaps": the interval excludes 0, but not if it is to hold for all comparisons at once.'
     )
     apart = [sum(result[part]["lm_calls"].values()) for part in ("criteria", "test")]
     lines.append(f"Billed apart: {apart[0]:,} calls for criteria, {apart[1]:,} for the test.")

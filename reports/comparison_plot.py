@@ -71,7 +71,7 @@ def _drawn(points: Sequence[Point]) -> Iterator[str]:
     calls = _scale(0.0, max(1.0, *(point.calls for point in points)))
 
     def across(value: float) -> float:
-        return _LEFT + (value - calls[0]) / (calls[-1] - calls[0]) * (WIDTH - _LEFT - _RIGHT - 40) + 20
+        return _LEFT + 60 + (value - calls[0]) / (calls[-1] - calls[0]) * (WIDTH - _LEFT - _RIGHT - 120)
 
     def up(value: float) -> float:
         return HEIGHT - _BOTTOM - (value - rewards[0]) / (rewards[-1] - rewards[0]) * (HEIGHT - _TOP - _BOTTOM)
