@@ -82,7 +82,11 @@ class _DefaultMode:
         self._queries, self._held = (
             (list(run.trainset), list(run.valset))
             if run.valset
-            else split(run.trainset, num_val=settings.num_val, num_search=settings.first_size)
+            else split(
+                run.trainset,
+                num_val=len(run.trainset) if settings.fill else settings.num_val,
+                num_search=settings.first_size,
+            )
         )
         self._predictors = len(run.root)
         self._criteria = run.criteria_calls
@@ -205,7 +209,11 @@ class _DefaultMode:
             self._fit_held()
         level = level_calls(self._settings, nodes=len(self._rounds[-1].beam), evaluation=evaluation)
         held_out = held_out_calls(evaluation, criteria=self._criteria)
-        return self._run.affords(level, final=times(len(self._held), held_out))
+        first = (
+            len(self._rounds) <= self._settings.depth
+        )  # else only `fill` gets here: spare held-out queries come first
+        final = times(len(self._held) + (0 if first else len(self._spare)), held_out)
+        return self._run.affords(level, final=final)
 
     def _fit_held(self) -> None:
         """Hold out fewer queries if the plan is more than what is left: now it is known what a call takes."""

@@ -64,8 +64,8 @@ class MinibatchSettings:
     max_words: int = 220
     """Most words of an instruction; a seed that is longer may grow by half of this."""
     fill: bool = False
-    """Whether a cap on calls is what the run shall use, not only what it must not exceed: levels go on as long as the
-    final selection can still be paid, and what is left then goes to more held-out queries."""
+    """Whether a cap on calls is what the run shall use, not only what it must not exceed: what is left after `depth`
+    levels goes to more held-out queries, and once all of them can be paid, to more levels."""
 
     @property
     def rungs(self) -> tuple[int, ...]:

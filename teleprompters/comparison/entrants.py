@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ...serving.roles import Role
@@ -43,7 +45,8 @@ def compiled(entrant: Entrant, assignment: Assignment) -> Compiled:
     lms = remembering(assignment.lms, label, memory=anytime is not False, cut_off=anytime is True)
     meter = lms.meter
     try:
-        ended = entrant.compile(replace(assignment, lms=lms), settings)
+        with own_chance(assignment.seed):
+            ended = entrant.compile(replace(assignment, lms=lms), settings)
     finally:
         meter.go_on()
     meter.check()
@@ -51,3 +54,14 @@ def compiled(entrant: Entrant, assignment: Assignment) -> Compiled:
         entrant.name, settings, ended, calls=meter.totals("calls"),
         given_up=sum(meter.given_up[role] for role in Role), stopped=meter.stopped,
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def own_chance(seed: int) -> Iterator[None]:
+    """Leave Python's global random state as it is, and decide by the seed what is drawn from it meanwhile."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)

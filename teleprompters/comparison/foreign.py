@@ -6,7 +6,6 @@ import contextlib
 import io
 import itertools
 import logging
-import random
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
@@ -57,7 +56,6 @@ class ForeignEntrant:
         found: dspy.Module | None = None
         with (
             muted(meter),
-            own_chance(assignment.seed),
             dspy.context(lm=assignment.lms.task, trace=[], callbacks=callbacks, disable_history=True),
         ):
             try:
@@ -138,14 +136,3 @@ class _WithoutBars(io.TextIOBase):
 
     def flush(self) -> None:
         self._stream.flush()
-
-
-@contextlib.contextmanager
-def own_chance(seed: int) -> Iterator[None]:
-    """Leave Python's global random state as it is, and decide by the seed what is drawn from it meanwhile."""
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)
