@@ -16,6 +16,7 @@ What is checked of each finished run:
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import random
@@ -272,6 +273,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     _litellm()  # before the first fork
+    for slow in ("gepa", "optuna", "scipy.stats"):
+        importlib.import_module(slow)
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     faults = {kind: arguments.faults * share for kind, share in KINDS.items()}
     faults |= {"retry_after": 0.05, "latency": arguments.latency, "latency_sigma": 0.5}

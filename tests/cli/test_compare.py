@@ -75,3 +75,18 @@ def test_mistakes_are_one_line(arguments: tuple[str, ...], said: str, desk: Any)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert said in done.stderr
     assert not (desk.folder / "run").exists()
+
+
+@pytest.mark.slow
+def test_threads_change_nothing_for_any_optimizer(desk: Any) -> None:
+    """Every optimizer, cut off by its budget or not, ends the same with one thread and with eight: figures and bill of calls."""
+    every = "drpo,drpo-paper,miprov2,miprov2-0shot,copro,gepa,simba,bootstrap-rs,infer-rules"
+    for threads in (1, 8):
+        done = desk.drpo(
+            "compare", "--optimizers", every, "--budget", "120", "--seeds", "1", "--set", "data.limit=60",
+            "--set", "compare.num_test=10", "--set", f"num_threads={threads}", "--log-dir", f"with-{threads}",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    one, eight = ((desk.folder / f"with-{threads}/comparison.json").read_bytes() for threads in (1, 8))
+    assert one == eight
+    assert all(figures["failures"] == 0 for figures in json.loads(one)["entrants"].values())
