@@ -23,7 +23,7 @@ from ..programs.demo_rewriter import DemonstrationRewriter
 from ..programs.rules import words
 from .batches import Batches
 from .board import Board, Member
-from .budget import Budget, times
+from .budget import Budget, Calls, times, together
 from .candidates import Candidate, candidate_of, instruct
 from .demo_pool import bootstrapped, given_demonstrations, good, joined
 from .demonstrations import Demonstration, improve
@@ -109,6 +109,7 @@ class _DefaultMode:
         self._programs: dict[int, dspy.Module] = {}
         self._ahead: list[Task[Entry | None]] = []
         self._rounds: list[Round[Candidate]] = []
+        self._made = 0
 
     def outcome(self) -> Outcome:
         """Return what the whole run ends with."""
@@ -177,7 +178,7 @@ class _DefaultMode:
             start=self._start,
             select=self._choices.select,
             beam_size=settings.beam_size,
-            depth=sys.maxsize if settings.fill else settings.depth,
+            depth=sys.maxsize if settings.fill and not self._budget.unlimited else settings.depth,
             first_size=settings.first_size,
             rungs=settings.rungs,
             go_on=self._affordable,
@@ -209,11 +210,16 @@ class _DefaultMode:
             self._fit_held()
         level = level_calls(self._settings, nodes=len(self._rounds[-1].beam), evaluation=evaluation)
         held_out = held_out_calls(evaluation, criteria=self._criteria)
-        first = (
-            len(self._rounds) <= self._settings.depth
-        )  # else only `fill` gets here: spare held-out queries come first
-        final = times(len(self._held) + (0 if first else len(self._spare)), held_out)
-        return self._run.affords(level, final=final)
+        if len(self._rounds) > self._settings.depth:
+            return self._more(level, held_out)
+        return self._run.affords(level, final=times(len(self._held), held_out))
+
+    def _more(self, level: Calls, held_out: Calls) -> bool:
+        """Tell whether a level beyond `depth` can be paid once every held-out query is; only `fill` asks."""
+        made = self._run.lms.meter.totals("requests")
+        idle, self._made = made == self._made, made
+        final = times(len(self._held) + len(self._spare), held_out)
+        return not idle and self._budget.fits(together(level, final)) >= 1
 
     def _fit_held(self) -> None:
         """Hold out fewer queries if the plan is more than what is left: now it is known what a call takes."""
@@ -222,7 +228,10 @@ class _DefaultMode:
             predictors=self._predictors, optimize_demos=self._choices.optimize_demos, criteria=self._criteria,
         )  # fmt: skip
         share = min(1.0, self._budget.fits(planned))
-        self._held = self._held[: max(FEWEST_PAIRS, int(len(self._held) * share))]
+        number = max(FEWEST_PAIRS, int(len(self._held) * share))
+        if self._settings.fill:
+            self._spare = [*self._held[number:], *self._spare]
+        self._held = self._held[:number]
 
     def _start(self, member: Member[Candidate], query: int) -> Judging:
         if member.number not in self._programs:

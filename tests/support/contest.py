@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import dspy
 
 from drpo import DynamicReward, Responder
+from drpo.metrics.ledger import Ledger
 from drpo.serving.meter import Meter
 from drpo.serving.simulated.engine import simulated_lm
 from drpo.serving.simulated.world import World
@@ -22,6 +24,14 @@ DEMOS = [
     {key: row[key] for key in ("query", "response")}
     for row in map(json.loads, (DATA / "demos.jsonl").read_text("utf-8").splitlines())
 ]
+
+
+@lru_cache
+def _pinned(world: World, queries: Sequence[str]) -> Ledger:
+    reward = DynamicReward(simulated_lm("judge", world), simulated_lm("criteria", world))
+    for query in queries:
+        reward.criteria_of(dspy.Example(query=query).with_inputs("query"))
+    return reward.ledger
 
 
 def contest(
@@ -39,11 +49,8 @@ def contest(
     own: dict[str, Any] = {role: simulated_lm(role, world) for role in ("task", "judge", "criteria")}
     own["prompt"] = simulated_lm("prompt", world, temperature=1.0)
     examples = [dspy.Example(query=query).with_inputs("query") for query in queries]
-    pinning = DynamicReward(own["judge"], own["criteria"])
-    for example in examples:
-        pinning.criteria_of(example)
     own |= lms or {}
-    reward = DynamicReward(own["judge"], own["criteria"], ledger=pinning.ledger)
+    reward = DynamicReward(own["judge"], own["criteria"], ledger=_pinned(world, tuple(queries)))
     return assign(
         student or Responder(), examples, RunLMs(**own, metric=reward, meter=Meter()), budget=budget, seed=seed,
         num_threads=num_threads, demos=DEMOS,

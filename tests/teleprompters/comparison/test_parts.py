@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import dspy
@@ -143,3 +144,15 @@ def test_settings_fit_the_budget(optimizer: Optimizer, budget: int, predictors: 
 def test_the_queries_of_the_shipped_data_are_enough() -> None:
     """The tests above draw from them."""
     assert len(QUERIES) >= 120
+
+
+def told(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda optimizer: optimizer.name)
+def test_the_documented_settings_are_those_that_are_solved(optimizer: Optimizer) -> None:
+    """The table of `docs/optimizers.md`; if this fails, paste the row that it names."""
+    solved = [told(optimizer.solve(Purse(budget, 2, 1, 120))) for budget in (400, 1600)]
+    page = (Path(__file__).parents[3] / "docs" / "optimizers.md").read_text(encoding="utf-8")
+    assert f"| `{optimizer.name}` | {solved[0]} | {solved[1]} |" in page.splitlines()
