@@ -37,6 +37,20 @@ def compiled(entrant: Entrant, assignment: Assignment) -> Compiled:
         LMError: If an LM cannot be reached, whatever the optimizer made of it.
         BudgetExceededError: If its calls ran out before it had evaluated one program.
         KeyboardInterrupt, RunDirectoryError: If the run was halted.
+
+    Example:
+        >>> import dspy
+        >>> from drpo import DynamicReward, Responder
+        >>> from drpo.serving.meter import Meter
+        >>> from drpo.serving.simulated.engine import simulated_lm
+        >>> from drpo.serving.simulated.world import World
+        >>> from drpo.teleprompters.comparison.assignment import assign
+        >>> from drpo.teleprompters.roles import RunLMs
+        >>> lms = {role: simulated_lm(role, World()) for role in ("task", "judge", "criteria", "prompt")}
+        >>> roles = RunLMs(**lms, metric=DynamicReward(lms["judge"], lms["criteria"]), meter=Meter())
+        >>> prompts = [dspy.Example(query="Why is the sea salty?").with_inputs("query")]
+        >>> compiled(BASELINES["static"], assign(Responder(), prompts, roles, budget=100)).calls
+        0
     """
     settings = entrant.settings(assignment)
     label = f"{entrant.name}, seed {assignment.seed}"
