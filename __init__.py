@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from drpo.commands.evaluating import evaluate
     from drpo.metrics.criteria import Criterion
     from drpo.metrics.ledger import Ledger
     from drpo.metrics.reward import DynamicReward
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
 
 __version__ = metadata.version("drpo-dspy")
 
-__all__ = ["Criterion", "DRPOTeleprompter", "DynamicReward", "Ledger", "ProseAdapter", "Responder", "compare", "load"]
+__all__ = [
+    "Criterion",
+    "DRPOTeleprompter",
+    "DynamicReward",
+    "Ledger",
+    "ProseAdapter",
+    "Responder",
+    "compare",
+    "evaluate",
+    "load",
+]
 
 _HOMES = {
     "Criterion": "drpo.metrics.criteria",
@@ -31,6 +42,7 @@ _HOMES = {
     "ProseAdapter": "drpo.programs.prose",
     "Responder": "drpo.programs.responder",
     "compare": "drpo.teleprompters.comparison.compare",
+    "evaluate": "drpo.commands.evaluating",
     "load": "drpo.programs.loading",
 }
 

@@ -107,6 +107,10 @@ def _saved(folder: Path) -> dict[str, Any]:
     if not file.exists():
         raise RunDirectoryError(f"{str(folder)!r} is no run directory: there is no config.json in it")
     config = _read(file)
+    if (command := config.get("command")) not in (None, "compare"):
+        raise RunDirectoryError(
+            f"{folder}: holds the work of drpo {command}; go on by the same command with --log-dir {folder}"
+        )
     if not isinstance(config.get("settings"), dict) or not isinstance(config.get("student"), dict):
         raise RunDirectoryError(
             f"{folder}: this run was started from Python; go on there, by compile() with the same arguments and log_dir"

@@ -67,6 +67,30 @@ def paired_difference(
     return PairedDifference(mean, float(interval.low), float(interval.high), len(differences))
 
 
+def share_interval(successes: float, count: int) -> tuple[float, float] | None:
+    """Return the 95 % interval of a share, None if there is nothing to count.
+
+    Args:
+        successes: How many of them, 0 to `count`; halves may stand for ties. The interval is then wider than it need
+            be, since a number in [0, 1] varies at most as a yes or no of the same mean does.
+        count: Of how many.
+
+    Source:
+        Wilson's score interval (1927), which says something sensible of 0 of 20 too.
+
+    Example:
+        >>> low, high = share_interval(0, 20)
+        >>> round(low, 2), round(high, 2)
+        (0.0, 0.16)
+    """
+    if not count:
+        return None
+    share, z = successes / count, 1.959964
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
 def mean_reward(rewards: Sequence[float | None]) -> float | None:
     """Return the mean of the rewards that are there, None if there is none."""
     known = [reward for reward in rewards if reward is not None]

@@ -191,7 +191,7 @@ class _DefaultMode:
                 if not finished.number:
                     check_criteria(self._settled_criteria())
                     run.check()
-                run.progress.round(finished, self._board, run.lms.meter)
+                run.progress.round(finished, self._board)
                 self._save_trace()
         except BudgetExceededError as error:
             if not self._rounds:

@@ -17,6 +17,7 @@ from .held_out import Finalist, Part, Selected, select_finalist
 from .plan import held_out_calls
 from .pool import Task
 from .run import Run, check_criteria
+from .steps import total
 
 FIRST = 8
 """Queries on which all finalists are judged at least, before all but one drop out."""
@@ -90,6 +91,7 @@ class FinalSelection:
             return self.select(finalists[:1])
         if not finalists or number < 2:
             return None
+        run.progress.begin("final selection", calls=total(times(number, held_out_calls(evaluation))) + total(others))
         run.progress.say(f"final selection: {len(finalists)} finalists and the seed on {number} held-out queries")
         ahead = [
             run.pool.start(f"held-out criteria {query}", run.criteria_of, self.held[query]) for query in range(number)

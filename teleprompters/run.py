@@ -27,6 +27,7 @@ from .proposal import Writer
 from .result import Comparison, Decision, bill_data, result_data
 from .roles import RunLMs
 from .run_directory import RunDirectory
+from .shown_result import ShownResult
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ class Run:
             self.directory.write_json("bill.json", bill)
             # The last file: a directory that has it is finished.
             self.directory.write_json("result.json", result)
-        return outcome.program, {**result, "bill": bill}
+        return outcome.program, ShownResult(result, bill=bill)
 
     def described(self, candidate: Candidate, score: float | None) -> dict[str, Any]:
         """Return a candidate as `candidate_programs` lists it."""
