@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from drpo.programs.loading import load
     from drpo.programs.prose import ProseAdapter
     from drpo.programs.responder import Responder
+    from drpo.teleprompters.comparison.compare import compare
     from drpo.teleprompters.drpo import DRPOTeleprompter
     from drpo.teleprompters.judge_card import judge_card
 
@@ -29,6 +30,7 @@ __all__ = [
     "Ledger",
     "ProseAdapter",
     "Responder",
+    "compare",
     "evaluate",
     "judge_card",
     "load",
@@ -41,6 +43,7 @@ _HOMES = {
     "Ledger": "drpo.metrics.ledger",
     "ProseAdapter": "drpo.programs.prose",
     "Responder": "drpo.programs.responder",
+    "compare": "drpo.teleprompters.comparison.compare",
     "evaluate": "drpo.commands.evaluating",
     "judge_card": "drpo.teleprompters.judge_card",
     "load": "drpo.programs.loading",

@@ -14,6 +14,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import typer
 
+from drpo.cli.comparing import compare_command
 from drpo.cli.compiling import compile_command, estimate_command, resume_command
 from drpo.cli.evaluating import evaluate_command
 from drpo.cli.exporting import diff_command, export_command
@@ -36,6 +37,7 @@ app.callback()(common_options)
 app.command("compile")(compile_command)
 app.command("resume")(resume_command)
 app.command("estimate")(estimate_command)
+app.command("compare")(compare_command)
 app.command("evaluate")(evaluate_command)
 app.command("judge-card")(judge_card_command)
 app.command("tune")(tune_command)

@@ -206,6 +206,25 @@ class TuneSettings(_Settings):
     """Setting to `[lowest, highest]`, or to the choices of `select`. null: it stays as the config has it."""
 
 
+class CompareSettings(_Settings):
+    """What `drpo compare` does: who takes part, how often, and with how many calls."""
+
+    optimizers: tuple[Annotated[str, Field(min_length=1)], ...] = ("drpo", "miprov2", "copro", "gepa", "simba")
+    """Names of optimizers; the baselines take part in any case."""
+    budget: _Positive = 400
+    """LM calls over all roles that an optimizer may make per seed."""
+    seeds: _Positive = 3
+    """How often each optimizer runs, as seeds 0, 1, ..."""
+    num_test: _Positive = 60
+    """Prompts that no optimizer sees, chosen by a hash of their text; at most half of all. With `data.num_val` it is
+    those that no optimizer sees."""
+
+    @field_validator("optimizers", mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
 class RunSettings(_Settings):
     """Everything one `drpo compile` needs to know.
 
@@ -273,6 +292,8 @@ class RunSettings(_Settings):
     """How answers are judged."""
     tune: Annotated[TuneSettings, BeforeValidator(_section)] = TuneSettings()
     """What `drpo tune` does; a compile does not read it."""
+    compare: Annotated[CompareSettings, BeforeValidator(_section)] = CompareSettings()
+    """What `drpo compare` does beside."""
     world: str | None = Field(default=None, min_length=1)
     """Where simulated models (`sim/base`, ...) live: a preset, `random-<seed>` or a file. null: the calibrated one."""
     serve: Annotated[dict[str, ServerSettings], BeforeValidator(_section)] = Field(default_factory=dict)

@@ -91,11 +91,7 @@ def result_data(
         "search_value": search_value,
         "num_train": num_train,
         "num_val": num_val,
-        "lm_calls": by_role(meter, "calls"),
-        "truncated": by_role(meter, "truncated"),
-        "tokens": by_role(meter, "tokens"),
-        "seconds": {role: round(seconds, 3) for role, seconds in by_role(meter, "seconds").items()},
-        "cost": {role: exact(cost) for role, cost in by_role(meter, "cost").items()},
+        **usage_data(meter),
         "missing_judgements": missing_judgements,
         "program_errors": program_errors,
         "unusable_proposals": unusable_proposals,
@@ -111,8 +107,19 @@ def result_data(
 
 
 def is_simulated(models: Mapping[str, str]) -> bool:
-    """Tell whether any role is played by a simulated model, behind an endpoint too."""
+    """Tell whether any role, by its model string, is played by a simulated model."""
     return any(_SIMULATED.search(model) for model in models.values())
+
+
+def usage_data(meter: Meter) -> dict[str, dict[str, Any]]:
+    """Return what each role used, as far as it follows from the replies."""
+    return {
+        "lm_calls": by_role(meter, "calls"),
+        "truncated": by_role(meter, "truncated"),
+        "tokens": by_role(meter, "tokens"),
+        "seconds": {role: round(seconds, 3) for role, seconds in by_role(meter, "seconds").items()},
+        "cost": {role: exact(cost) for role, cost in by_role(meter, "cost").items()},
+    }
 
 
 def bill_data(meter: Meter, models: dict[str, str]) -> dict[str, Any]:
