@@ -17,7 +17,7 @@ from ..result import Decision
 from .assignment import Assignment, Ended
 from .solving import purse_of
 
-LEVELS = 14
+LEVELS = 12
 """How many levels of the paper's search the width is solved for: the official depth is 20, but candidates that are
 perfect on their query are not rewritten, and the cap ends the last levels."""
 
