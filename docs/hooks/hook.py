@@ -10,6 +10,7 @@ The pages read well on their own, in an editor or on a forge; whatever only a si
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,21 @@ FROM_ROOT = {
 }
 EXAMPLES = "examples.md"
 
+# Where mkdocstrings finds the package and nothing else: the repository's root is the package, environments and all.
+PACKAGE = ROOT / ".venv-docs/package/drpo"
+
 _PICTURE = re.compile(r'<p>\s*<img alt="([^"]*)" src="([^"]*pictures/[\w-]+\.svg)"\s*/?>\s*</p>')
+
+
+def on_startup(*, command: str, dirty: bool) -> None:
+    """Link the rooms of the house into a folder of their own."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    rooms = {name.split(".")[1] for name in project["tool"]["setuptools"]["packages"] if "." in name}
+    PACKAGE.mkdir(parents=True, exist_ok=True)
+    for name in [*rooms, *(path.name for path in ROOT.glob("*.py"))]:
+        link = PACKAGE / name
+        if not link.is_symlink():
+            link.symlink_to(ROOT / name)
 
 
 def on_files(files: Any, *, config: Any) -> Any:
