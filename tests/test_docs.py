@@ -25,7 +25,7 @@ from drpo.teleprompters.plan import expected_calls
 from drpo.teleprompters.presets import MINIBATCH
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 
 def blocks(language: str) -> list:
@@ -78,14 +78,64 @@ def test_commands_exist(block: str) -> None:
 
     group = typer.main.get_command(app)
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for line in re.findall(r"^\$ (.+)$", block, re.MULTILINE):
-        tool, *words = shlex.split(line, comments=True)
+    for tool, *words in command_lines(block):
         if tool == "make":
             assert set(words) <= targets
         elif tool == "drpo":
             group.commands[words[0]].make_context(words[0], words[1:])
+        elif tool == "python":
+            assert (ROOT / words[0]).is_file()
         else:
-            assert tool in {"bash", "git", "cd"}
+            assert tool in {"bash", "git", "cd", "source", "export", "pip"}
+
+
+def command_lines(block: str) -> list[list[str]]:
+    """The commands of a console block, each as its words; a line that ends in a backslash goes on in the next."""
+    joined = re.sub(r"\\\n\s*", "", block)
+    return [shlex.split(line, comments=True) for line in re.findall(r"^\$ (.+)$", joined, re.MULTILINE)]
+
+
+# What a reader of the pages has beside what the commands themselves make.
+FILES_OF_A_READER = {
+    "prompts.jsonl": "".join(json.dumps({"query": f"What is {n} good for?"}) + "\n" for n in range(12)),
+    "output.json": json.dumps({"level 1": {"Prompt": "Answer plainly.", "Evaluation of the prompt": {}}}),
+    "ICL_examples.json": json.dumps({f"Can I freeze {food}?": "<START> Yes. <END>" for food in ("bread", "milk", "eggs")}),
+}
+# These run until Ctrl-C; `tests/cli` and `tests/vllm` start and stop them.
+FOREGROUND = {"serve", "simulate"}
+# These start a vLLM; `tests/vllm` does, with a small model.
+NEEDS_VLLM = {"vllm", "smollm2"}
+
+
+def commands_to_run(page: Path) -> list[list[str]]:
+    """The `drpo` commands of a page in its order, but for those that need a GPU or never end."""
+    text = page.read_text()
+    blocks = re.findall(r"^```console\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    lines = [words for block in blocks for tool, *words in command_lines(block) if tool == "drpo"]
+    return [
+        words
+        for words in lines
+        if words[0] not in FOREGROUND and ("--no-probe" in words or not NEEDS_VLLM.intersection(words))
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if commands_to_run(page)], ids=lambda page: page.stem)
+def test_commands_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader who types the commands of a page, one after the other in one folder, sees each of them succeed."""
+    from drpo.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    for name, text in FILES_OF_A_READER.items():
+        Path(name).write_text(text)
+    with endpoint(play) as models:
+        monkeypatch.setenv("OPENAI_API_KEY", "not-a-key")
+        monkeypatch.setenv("OPENAI_API_BASE", models.api_base)
+        for words in commands_to_run(page):
+            monkeypatch.setattr("sys.argv", ["drpo", *words])
+            with pytest.raises(SystemExit) as ended:
+                main()
+            assert not ended.value.code, " ".join(words)
 
 
 @pytest.mark.parametrize("block", blocks("yaml"))
@@ -96,7 +146,7 @@ def test_configs_are_valid(block: str, tmp_path: Path) -> None:
 
 
 def preset_row(name: str) -> str:
-    """Return the line of a preset in the table of `docs/how-it-works.md`."""
+    """Return the line of a preset in the table of `docs/search.md`."""
     preset = MINIBATCH[name]
 
     def calls(prompts: int) -> str:
@@ -114,7 +164,7 @@ def preset_row(name: str) -> str:
 @pytest.mark.parametrize("name", MINIBATCH)
 def test_preset_table_is_what_the_presets_say(name: str) -> None:
     """The numbers of a preset stand in the documentation as they are; if this fails, paste the row that it names."""
-    assert preset_row(name) in (ROOT / "docs/how-it-works.md").read_text().splitlines()
+    assert preset_row(name) in (ROOT / "docs/search.md").read_text().splitlines()
 
 
 def test_result_keys_are_explained() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 HEAD = """# Config keys
 
-A config is one YAML file; `drpo compile FILE` reads it. `drpo compile NAME` reads a preset: {presets}. `--set key=value`
-overrides a key, dotted: `--set lms.task.temperature=0.7`. A key that does not exist is an error, and so is a value out
+A config is one YAML file; `drpo compile FILE` reads it. `drpo compile NAME` reads a preset: {presets}.
+`--set key=value` overrides a key, dotted: `--set lms.task.temperature=0.7`. A key that does not exist is an error, and so is a value out
 of its range. The same as a JSON schema, for editors that complete YAML:
 
 ```python
@@ -48,16 +48,17 @@ def page() -> str:
         required = part.get("required", [])
         for key, field in part["properties"].items():
             default = "*needed*" if key in required else _default(field)
-            parts.append(
-                f"| `{prefix}{key}` | {_cell(_type(field))} | {default} | {_cell(_text(field.get('description', '')))} |"
-            )
+            # A key whose sentence is that of its section has it there only.
+            section = schema["$defs"].get(field.get("$ref", "").rpartition("/")[2], {})
+            meaning = _text(field.get("description") or section.get("description", ""))
+            parts.append(f"| `{prefix}{key}` | {_cell(_type(field))} | {default} | {_cell(meaning)} |")
         parts.append("")
     return "\n".join(parts)
 
 
 def _type(field: dict[str, Any]) -> str:
     """Say what a value may be, in the words of YAML."""
-    if "$ref" in field or "oneOf" in field and any("$ref" in one for one in field["oneOf"]):
+    if "$ref" in field or ("oneOf" in field and any("$ref" in one for one in field["oneOf"])):
         return "see below"
     if "enum" in field or "const" in field:
         values = field.get("enum", [field.get("const")])
@@ -82,7 +83,7 @@ def _range(field: dict[str, Any]) -> str:
         )
         if name in field
     ]  # fmt: skip
-    return f", {' '.join(bounds)}" if bounds else ""
+    return f" {' '.join(bounds)}" if bounds else ""
 
 
 def _default(field: dict[str, Any]) -> str:

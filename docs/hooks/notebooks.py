@@ -41,9 +41,8 @@ def executed(path: Path) -> object:
 
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
-        client = NotebookClient(
-            notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}}, coalesce_streams=True
-        )
+        where = {"metadata": {"path": folder}}
+        client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources=where, coalesce_streams=True)
         client.execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # the times of day

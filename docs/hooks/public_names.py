@@ -4,7 +4,8 @@ from __future__ import annotations
 
 HEAD = """# Python
 
-What `from drpo import ...` gives. What these are built of, and what you can put in its place: [extending](extending.md).
+What `from drpo import ...` gives. What these are built of, and what you can
+put in its place: [extending](extending.md).
 """
 
 # The order in which a reader meets them; names that are not listed follow.
