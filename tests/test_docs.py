@@ -99,7 +99,9 @@ def command_lines(block: str) -> list[list[str]]:
 FILES_OF_A_READER = {
     "prompts.jsonl": "".join(json.dumps({"query": f"What is {n} good for?"}) + "\n" for n in range(12)),
     "output.json": json.dumps({"level 1": {"Prompt": "Answer plainly.", "Evaluation of the prompt": {}}}),
-    "ICL_examples.json": json.dumps({f"Can I freeze {food}?": "<START> Yes. <END>" for food in ("bread", "milk", "eggs")}),
+    "ICL_examples.json": json.dumps(
+        {f"Can I freeze {food}?": "<START> Yes. <END>" for food in ("bread", "milk", "eggs")}
+    ),
 }
 # These run until Ctrl-C; `tests/cli` and `tests/vllm` start and stop them.
 FOREGROUND = {"serve", "simulate"}

@@ -8,8 +8,8 @@ from typing import Any
 HEAD = """# Config keys
 
 A config is one YAML file; `drpo compile FILE` reads it. `drpo compile NAME` reads a preset: {presets}.
-`--set key=value` overrides a key, dotted: `--set lms.task.temperature=0.7`. A key that does not exist is an error, and so is a value out
-of its range. The same as a JSON schema, for editors that complete YAML:
+`--set key=value` overrides a key, dotted: `--set lms.task.temperature=0.7`. A key that does not exist is an
+error, and so is a value out of its range. The same as a JSON schema, for editors that complete YAML:
 
 ```python
 import json
