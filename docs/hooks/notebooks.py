@@ -5,29 +5,31 @@ Notebooks are committed with their outputs. A test runs them and compares, so wh
 
 from __future__ import annotations
 
-import re
+import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 
 
 def page(path: Path) -> str:
     """Return a notebook as Markdown, outputs included."""
-    from nbconvert import MarkdownExporter
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        parts += [_shown(output) for output in cell.get("outputs", [])]
+    parts.append(f"[Download this notebook]({path.name}){{ download }}\n")
+    return "\n\n".join(parts)
 
-    text, _ = MarkdownExporter().from_filename(str(path))
-    return f"{_fenced(text)}\n\n[Download this notebook]({path.name}){{ download }}\n"
 
-
-def _fenced(text: str) -> str:
-    """Mark what cells print as text, which the exporter indents only."""
-    return re.sub(
-        r"(?:^    .*\n|^[ ]*\n(?=    ))+",
-        lambda found: "```text\n" + re.sub(r"^    ", "", found[0], flags=re.MULTILINE).strip("\n") + "\n```\n",
-        text,
-        flags=re.MULTILINE,
-    )
+def _shown(output: dict[str, Any]) -> str:
+    """Return an output as a reader sees it in a notebook: HTML where there is some, else the text."""
+    data = output.get("data", {"text/plain": output.get("text", [])})
+    if "text/html" in data:
+        return "".join(data["text/html"])
+    return f"```text\n{''.join(data['text/plain']).rstrip()}\n```"
 
 
 def executed(path: Path) -> object:
@@ -46,7 +48,10 @@ def executed(path: Path) -> object:
         client.execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # the times of day
-    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
     return notebook
 
 

@@ -23,7 +23,4 @@ def page() -> str:
     """Return the page; mkdocstrings fills it with the docstrings."""
     from drpo import _HOMES
 
-    return HEAD + "".join(
-        f"\n## `{name}`\n\n::: {_HOMES[name]}.{name}\n    options: {{show_root_heading: false, heading_level: 3}}\n"
-        for name in names()
-    )
+    return HEAD + "".join(f"\n::: {_HOMES[name]}.{name}\n    options: {{heading_level: 2}}\n" for name in names())

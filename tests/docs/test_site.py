@@ -122,7 +122,7 @@ def test_the_reference_has_every_public_name() -> None:
 
     assert sorted(public_names.names()) == sorted(drpo.__all__)
     assert public_names.names()[0] == "DRPOTeleprompter"
-    assert all(f"## `{name}`" in public_names.page() for name in drpo.__all__)
+    assert all(f".{name}\n" in public_names.page() for name in drpo.__all__)
 
 
 def test_every_page_has_a_place_in_the_navigation() -> None:
