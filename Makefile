@@ -105,7 +105,7 @@ docs-env: .venv-docs/.ready  ## make .venv-docs: what builds the documentation
 
 .PHONY: docs
 docs: docs-env  ## build the documentation into site; a warning is an error
-	$(MKDOCS) build --strict --quiet --site-dir site
+	$(MKDOCS) build --strict --site-dir site
 	@echo "site/index.html: open it in a browser, it needs no server"
 
 .PHONY: docs-serve
