@@ -1,19 +1,18 @@
-"""Everything that the documentation shows runs: Python blocks, commands, configs, docstring examples."""
+"""Everything that the documentation shows runs: Python blocks, configs, docstring examples (commands: `docs/`)."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
-import json
 import pkgutil
 import re
 import runpy
-import shlex
 from pathlib import Path
 
 import dspy
 import pytest
-from endpoint import Reply, Sent, endpoint
+from endpoint import endpoint
+from pages import PAGES, ROOT, blocks, play
 
 import drpo
 from drpo.configs.settings import load_settings
@@ -24,35 +23,16 @@ from drpo.teleprompters.held_out import split
 from drpo.teleprompters.plan import expected_calls
 from drpo.teleprompters.presets import MINIBATCH
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+
+def parameters(language: str) -> list:
+    return [
+        pytest.param(block, id=f"{page.stem}-{number}")
+        for page in PAGES
+        for number, block in enumerate(blocks(page, language))
+    ]
 
 
-def blocks(language: str) -> list:
-    found = []
-    for page in PAGES:
-        for number, match in enumerate(
-            re.finditer(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
-        ):
-            found.append(pytest.param(match.group(1), id=f"{page.stem}-{number}"))
-    return found
-
-
-def play(sent: Sent) -> Reply:
-    """Be the hosted models that the pages name."""
-    schema = sent.body.get("response_format", {}).get("json_schema", {}).get("schema")
-    if schema is None:
-        return "Prune them in late winter."
-    replies = {
-        "criteria": [{"name": "Clarity", "reason": "", "definition": ""}],
-        "analysis": "a question",
-        "new_instruction": "Answer plainly.",
-        "improved_answer": "Prune them in late winter, above a bud.",
-    }
-    return json.dumps({name: replies.get(name, {"rationale": "clear", "score": 4}) for name in schema["properties"]})
-
-
-@pytest.mark.parametrize("block", blocks("python"))
+@pytest.mark.parametrize("block", parameters("python"))
 def test_python_blocks_run(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block runs as a script of its own, its models played by an endpoint on this machine."""
     monkeypatch.chdir(tmp_path)
@@ -69,78 +49,7 @@ def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     runpy.run_path(str(path), run_name="__main__")
 
 
-@pytest.mark.parametrize("block", blocks("console"))
-def test_commands_exist(block: str) -> None:
-    """Every `$ drpo` line has a command and options that there are, and every `$ make` line a target."""
-    import typer
-
-    from drpo.__main__ import app
-
-    group = typer.main.get_command(app)
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for tool, *words in command_lines(block):
-        if tool == "make":
-            assert set(words) <= targets
-        elif tool == "drpo":
-            group.commands[words[0]].make_context(words[0], words[1:])
-        elif tool == "python":
-            assert (ROOT / words[0]).is_file()
-        else:
-            assert tool in {"bash", "git", "cd", "source", "export", "pip"}
-
-
-def command_lines(block: str) -> list[list[str]]:
-    """The commands of a console block, each as its words; a line that ends in a backslash goes on in the next."""
-    joined = re.sub(r"\\\n\s*", "", block)
-    return [shlex.split(line, comments=True) for line in re.findall(r"^\$ (.+)$", joined, re.MULTILINE)]
-
-
-# What a reader of the pages has beside what the commands themselves make.
-FILES_OF_A_READER = {
-    "prompts.jsonl": "".join(json.dumps({"query": f"What is {n} good for?"}) + "\n" for n in range(12)),
-    "output.json": json.dumps({"level 1": {"Prompt": "Answer plainly.", "Evaluation of the prompt": {}}}),
-    "ICL_examples.json": json.dumps(
-        {f"Can I freeze {food}?": "<START> Yes. <END>" for food in ("bread", "milk", "eggs")}
-    ),
-}
-# These run until Ctrl-C; `tests/cli` and `tests/vllm` start and stop them.
-FOREGROUND = {"serve", "simulate"}
-# These start a vLLM; `tests/vllm` does, with a small model.
-NEEDS_VLLM = {"vllm", "smollm2"}
-
-
-def commands_to_run(page: Path) -> list[list[str]]:
-    """The `drpo` commands of a page in its order, but for those that need a GPU or never end."""
-    text = page.read_text()
-    blocks = re.findall(r"^```console\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    lines = [words for block in blocks for tool, *words in command_lines(block) if tool == "drpo"]
-    return [
-        words
-        for words in lines
-        if words[0] not in FOREGROUND and ("--no-probe" in words or not NEEDS_VLLM.intersection(words))
-    ]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if commands_to_run(page)], ids=lambda page: page.stem)
-def test_commands_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader who types the commands of a page, one after the other in one folder, sees each of them succeed."""
-    from drpo.__main__ import main
-
-    monkeypatch.chdir(tmp_path)
-    for name, text in FILES_OF_A_READER.items():
-        Path(name).write_text(text)
-    with endpoint(play) as models:
-        monkeypatch.setenv("OPENAI_API_KEY", "not-a-key")
-        monkeypatch.setenv("OPENAI_API_BASE", models.api_base)
-        for words in commands_to_run(page):
-            monkeypatch.setattr("sys.argv", ["drpo", *words])
-            with pytest.raises(SystemExit) as ended:
-                main()
-            assert not ended.value.code, " ".join(words)
-
-
-@pytest.mark.parametrize("block", blocks("yaml"))
+@pytest.mark.parametrize("block", parameters("yaml"))
 def test_configs_are_valid(block: str, tmp_path: Path) -> None:
     """Every config shown is a whole one that loads."""
     (tmp_path / "config.yaml").write_text(block)
