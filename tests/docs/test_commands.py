@@ -15,10 +15,12 @@ from pages import PAGES, ROOT, blocks, commands, play
 FOREGROUND = {"serve", "simulate"}
 # These start a vLLM; `tests/vllm` does, with a small model.
 NEEDS_VLLM = {"vllm", "smollm2"}
+# `diff` says by its code whether there is a difference, as other tools of that name do.
+EXIT_CODES = {"diff": {1}}
 
 # What a reader has beside what the commands themselves make.
 FILES = {
-    "prompts.jsonl": "".join(json.dumps({"query": f"What is {n} good for?"}) + "\n" for n in range(12)),
+    "prompts.jsonl": "".join(json.dumps({"query": f"What is {n} good for?"}) + "\n" for n in range(40)),
     "queries.jsonl": "".join(json.dumps({"query": f"Where does {n} come from?"}) + "\n" for n in range(12)),
     "just_eval_instruct.jsonl": "".join(
         json.dumps({"instruction": f"How does {n} work?", "category": "safety" if n > 9 else "regular"}) + "\n"
@@ -104,4 +106,4 @@ def test_commands_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             monkeypatch.setattr("sys.argv", ["drpo", *words])
             with pytest.raises(SystemExit) as ended:
                 main()
-            assert not ended.value.code, " ".join(words)
+            assert ended.value.code in EXIT_CODES.get(words[0], {None, 0}), " ".join(words)
