@@ -9,6 +9,7 @@ EMBEDDINGS_BIN := .venv-embeddings/bin
 DOCS_BIN := .venv-docs/bin
 # The theme's advertisement of another program would be a warning in every build.
 MKDOCS := NO_MKDOCS_2_WARNING=true $(DOCS_BIN)/python -m mkdocs
+MLFLOW_BIN := .venv-mlflow/bin
 
 # uv from PATH, else a copy of its own: inside .venv, `uv sync` would remove it.
 UV := $(or $(shell command -v uv 2>/dev/null),.venv-uv/bin/uv)
@@ -128,6 +129,18 @@ test-slow: setup  ## run the tests that take minutes
 test-embeddings: embeddings-env  ## run the tests that load a real sentence-transformers model
 	$(EMBEDDINGS_BIN)/python -m pytest -m embeddings --timeout 300 $(ARGS)
 
+.PHONY: mlflow-env
+mlflow-env: .venv-mlflow/.ready  ## make .venv-mlflow: MLflow, which brings a hundred packages
+
+.venv-mlflow/.ready: pyproject.toml uv.lock .venv/.ready
+	@echo "making .venv-mlflow"
+	UV_PROJECT_ENVIRONMENT=.venv-mlflow $(UV) sync --quiet --frozen --extra dev --extra mlflow
+	@touch $@
+
+.PHONY: test-mlflow
+test-mlflow: mlflow-env  ## run the tests that record runs by a real MLflow
+	$(MLFLOW_BIN)/python -m pytest -m mlflow --timeout 300 $(ARGS)
+
 .PHONY: audit
 audit: setup  ## ask whether a pinned dependency has a known vulnerability; skipped without a network
 	$(BIN)/python .ci/audit.py $(UV)
@@ -154,4 +167,4 @@ clean:  ## remove build outputs and caches
 
 .PHONY: clean-all
 clean-all: clean  ## also remove the environments and the models
-	rm -rf .venv .venv-uv .venv-vllm .venv-embeddings .venv-docs .models .types
+	rm -rf .venv .venv-uv .venv-vllm .venv-embeddings .venv-mlflow .venv-docs .models .types

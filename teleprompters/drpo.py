@@ -211,8 +211,8 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
             ProgramFailureError: If the program failed `max_errors` times.
             JudgeError: If most judgements cannot be read.
         """
-        _check_examples(trainset, name="trainset")
-        _check_examples(valset or (), name="valset", empty=True)
+        check_examples(trainset, name="trainset")
+        check_examples(valset or (), name="valset", empty=True)
         search, seed = self._search_settings(), self.seed if seed is None else seed
         base, lms = base_of(student, k=self.k), resolve_lms(self, student)
         candidate_of(base)  # a student without predictors is refused here, before anything is written
@@ -322,7 +322,17 @@ def _member(kind: type[E], name: str, value: str) -> E:
         raise ConfigError(f"{name}={value!r}: choose one of {', '.join(map(repr, map(str, kind)))}") from None
 
 
-def _check_examples(examples: Sequence[dspy.Example], *, name: str, empty: bool = False) -> None:
+def check_examples(examples: Sequence[dspy.Example], *, name: str, empty: bool = False) -> None:
+    """Refuse what is no list of examples with their inputs named.
+
+    Args:
+        examples: What was given.
+        name: The argument's name, for the error.
+        empty: Whether there may be none.
+
+    Raises:
+        ConfigError: It says which one.
+    """
     if not isinstance(examples, Sequence):
         raise ConfigError(f"{name}={examples!r}: give a list of dspy.Example(...).with_inputs(...)")
     if not examples and not empty:

@@ -12,6 +12,7 @@ from dspy.utils.exceptions import LMError
 
 from ..errors import JudgeError
 from ..metrics.ledger import Entry, Source
+from ..metrics.reward import query_of
 from ..programs.lm_state import save
 from ..programs.outages import is_given_up
 from ..serving.roles import Role
@@ -125,6 +126,19 @@ class Run:
         if not judged:
             return evaluation_calls(task=len(self.root))
         return evaluation_calls(task=usage[Role.TASK].calls / judged, judge=usage[Role.JUDGE].calls / judged)
+
+    @property
+    def criteria_calls(self) -> float:
+        """How many calls it takes to choose the criteria of a query: fewer than one if some are given.
+
+        What an LM chose counts as not given, else a run that is begun again would plan another way than before.
+        """
+        reward, examples = self.lms.reward, [*self.trainset, *self.valset]
+        if reward is None:
+            return 1.0
+        entries = [reward.ledger.get(query_of(example)) for example in examples]
+        given = sum(entry is not None and entry.source in (Source.USER, Source.OFFICIAL) for entry in entries)
+        return 1.0 - given / len(examples)
 
     def criteria_of(self, example: dspy.Example) -> Entry | None:
         """Return the pinned criteria of an example; None if the request took too long, or the metric has no criteria.
