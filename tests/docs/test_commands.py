@@ -17,6 +17,8 @@ FOREGROUND = {"serve", "simulate"}
 NEEDS_VLLM = {"vllm", "smollm2"}
 # `diff` says by its code whether there is a difference, as other tools of that name do.
 EXIT_CODES = {"diff": {1}}
+# A whole study takes half an hour; this makes it small and changes nothing else.
+SMALLER = {"tune": ["--trials", "2", "--set", "tune.folds=2"]}
 
 # What a reader has beside what the commands themselves make.
 FILES = {
@@ -52,7 +54,7 @@ def shown(page: Path) -> list[list[str]]:
 def played(page: Path) -> list[list[str]]:
     """Those of them that end by themselves and need no GPU."""
     return [
-        words
+        [*words, *SMALLER.get(words[0], [])]
         for words in shown(page)
         if words[0] not in FOREGROUND and ("--no-probe" in words or not NEEDS_VLLM.intersection(words))
     ]
