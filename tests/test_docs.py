@@ -1,19 +1,18 @@
-"""Everything that the documentation shows runs: Python blocks, commands, configs, docstring examples."""
+"""Everything that the documentation shows runs: Python blocks, configs, docstring examples (commands: `docs/`)."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
-import json
 import pkgutil
 import re
 import runpy
-import shlex
 from pathlib import Path
 
 import dspy
 import pytest
-from endpoint import Reply, Sent, endpoint
+from endpoint import endpoint
+from pages import PAGES, ROOT, blocks, play
 
 import drpo
 from drpo.configs.settings import load_settings
@@ -24,35 +23,16 @@ from drpo.teleprompters.held_out import split
 from drpo.teleprompters.plan import expected_calls
 from drpo.teleprompters.presets import MINIBATCH
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+
+def parameters(language: str) -> list:
+    return [
+        pytest.param(block, id=f"{page.stem}-{number}")
+        for page in PAGES
+        for number, block in enumerate(blocks(page, language))
+    ]
 
 
-def blocks(language: str) -> list:
-    found = []
-    for page in PAGES:
-        for number, match in enumerate(
-            re.finditer(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
-        ):
-            found.append(pytest.param(match.group(1), id=f"{page.stem}-{number}"))
-    return found
-
-
-def play(sent: Sent) -> Reply:
-    """Be the hosted models that the pages name."""
-    schema = sent.body.get("response_format", {}).get("json_schema", {}).get("schema")
-    if schema is None:
-        return "Prune them in late winter."
-    replies = {
-        "criteria": [{"name": "Clarity", "reason": "", "definition": ""}],
-        "analysis": "a question",
-        "new_instruction": "Answer plainly.",
-        "improved_answer": "Prune them in late winter, above a bud.",
-    }
-    return json.dumps({name: replies.get(name, {"rationale": "clear", "score": 4}) for name in schema["properties"]})
-
-
-@pytest.mark.parametrize("block", blocks("python"))
+@pytest.mark.parametrize("block", parameters("python"))
 def test_python_blocks_run(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block runs as a script of its own, its models played by an endpoint on this machine."""
     monkeypatch.chdir(tmp_path)
@@ -69,26 +49,7 @@ def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     runpy.run_path(str(path), run_name="__main__")
 
 
-@pytest.mark.parametrize("block", blocks("console"))
-def test_commands_exist(block: str) -> None:
-    """Every `$ drpo` line has a command and options that there are, and every `$ make` line a target."""
-    import typer
-
-    from drpo.__main__ import app
-
-    group = typer.main.get_command(app)
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for line in re.findall(r"^\$ (.+)$", block, re.MULTILINE):
-        tool, *words = shlex.split(line, comments=True)
-        if tool == "make":
-            assert set(words) <= targets
-        elif tool == "drpo":
-            group.commands[words[0]].make_context(words[0], words[1:])
-        else:
-            assert tool in {"bash", "git", "cd"}
-
-
-@pytest.mark.parametrize("block", blocks("yaml"))
+@pytest.mark.parametrize("block", parameters("yaml"))
 def test_configs_are_valid(block: str, tmp_path: Path) -> None:
     """Every config shown is a whole one that loads."""
     (tmp_path / "config.yaml").write_text(block)
@@ -96,7 +57,7 @@ def test_configs_are_valid(block: str, tmp_path: Path) -> None:
 
 
 def preset_row(name: str) -> str:
-    """Return the line of a preset in the table of `docs/how-it-works.md`."""
+    """Return the line of a preset in the table of `docs/search.md`."""
     preset = MINIBATCH[name]
 
     def calls(prompts: int) -> str:
@@ -114,7 +75,7 @@ def preset_row(name: str) -> str:
 @pytest.mark.parametrize("name", MINIBATCH)
 def test_preset_table_is_what_the_presets_say(name: str) -> None:
     """The numbers of a preset stand in the documentation as they are; if this fails, paste the row that it names."""
-    assert preset_row(name) in (ROOT / "docs/how-it-works.md").read_text().splitlines()
+    assert preset_row(name) in (ROOT / "docs/search.md").read_text().splitlines()
 
 
 def test_result_keys_are_explained() -> None:
