@@ -106,8 +106,9 @@ def matrix(
     """Return a heat map; `low` and `high` are the ends of its scale."""
     cells = [[number(value) for value in row] for row in values]
     return {
-        "type": "matrix", "title": title, "rows": [shown(one) for one in rows], "columns": [shown(one) for one in columns],
-        "values": cells, "low": low, "high": high, "note": note,
+        "type": "matrix", "title": title, "values": cells,
+        "rows": [shown(one) for one in rows], "columns": [shown(one) for one in columns],
+         "low": low, "high": high, "note": note,
     }  # fmt: skip
 
 

@@ -42,6 +42,8 @@ class Round(Generic[C]):
     """Who goes on."""
     leader: Member[C]
     """The best member, whether it goes on or not."""
+    queries: int
+    """On how many queries those who came to its end were judged."""
     values: Mapping[int, float]
     """What all members were worth by then, by number: levels better than the seed. Later judgements may change it."""
 
@@ -95,7 +97,7 @@ def minibatch_search(
     queries = batches.first(first_size)
     race(board, [root], rungs=[queries], start=start)
     leader, beam = root, [root]
-    yield Round(0, (root,), (root,), root, _values(board))
+    yield Round(0, (root,), (root,), root, len(queries), _values(board))
     for level in range(1, depth + 1):
         if not go_on():
             return
@@ -115,7 +117,7 @@ def minibatch_search(
         finished = race(board, arriving, rungs=steps, start=start, control=control, favourite_of=_merged)
         leader = _leader(board, leader, finished)
         beam = select(board, leader, beam_size=beam_size)
-        yield Round(level, tuple(board.members[before:]), tuple(beam), leader, _values(board))
+        yield Round(level, tuple(board.members[before:]), tuple(beam), leader, len(batch), _values(board))
 
 
 def _merged(members: Sequence[Member[C]]) -> Member[C]:

@@ -157,6 +157,7 @@ def _round(finished: Round[Candidate], before: Round[Candidate] | None) -> dict[
         "level": finished.number,
         "beam": [member.number for member in finished.beam],
         "leader": finished.leader.number,
+        "queries": finished.queries,
         "values": {str(number): finished.values[number] for number in numbers},
     }
 
