@@ -18,6 +18,7 @@ from drpo.cli.compiling import compile_command, estimate_command, resume_command
 from drpo.cli.responding import import_official_command, respond_command
 from drpo.cli.saying import fail
 from drpo.cli.serving import serve_command, simulate_command
+from drpo.cli.viewing import view_command
 
 app = typer.Typer(
     name="drpo",
@@ -31,6 +32,7 @@ app.command("compile")(compile_command)
 app.command("resume")(resume_command)
 app.command("estimate")(estimate_command)
 app.command("respond")(respond_command)
+app.command("view")(view_command)
 app.command("serve")(serve_command)
 app.command("simulate")(simulate_command)
 app.command("import-official")(import_official_command)
