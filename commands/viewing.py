@@ -42,9 +42,31 @@ class Watched:
         self._calls = _Calls(folder / "calls.jsonl")
         self.view()
 
+    @property
+    def version(self) -> str:
+        """What changes whenever the page would: sizes and times of the files."""
+        stamps = []
+        for name in (*NAMES, *REPORTS, "calls.jsonl"):
+            with suppress(OSError):
+                found = (self._folder / name).lstat()
+                stamps.append(f"{name} {found.st_mtime_ns} {found.st_size}")
+        return "; ".join(stamps)
+
     def view(self) -> dict[str, Any]:
-        """Return what the page shows at the moment."""
-        title = self._folder.resolve().name
+        """Return what the page shows at the moment.
+
+        Raises:
+            RunDirectoryError: If a file is damaged, or of a version that this one does not know.
+        """
+        try:
+            return self._view(self._folder.resolve().name)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise RunDirectoryError(
+                f"{self._folder}: a file is not as this version of drpo writes it ({type(error).__name__}: {error}); "
+                "use the version that wrote it"
+            ) from error
+
+    def _view(self, title: str) -> dict[str, Any]:
         for name, function in REPORTS.items():
             if (data := self._file(name)) is not None:
                 from ..reports import report_views
@@ -125,7 +147,7 @@ async def _served(watched: Watched, *, port: int, say: Say, ready: Callable[[str
 
     from ..reports.live import HOST, live_application
 
-    runner = web.AppRunner(live_application(watched.view), access_log=None)
+    runner = web.AppRunner(live_application(watched.view, lambda: watched.version), access_log=None)
     await runner.setup()
     try:
         try:
@@ -142,12 +164,11 @@ async def _served(watched: Watched, *, port: int, say: Say, ready: Callable[[str
 
 
 def _parsed(path: Path, content: bytes) -> Any:
-    text = content.decode("utf-8", "replace")
     if path.suffix != ".json":
-        return text
+        return content.decode("utf-8", "replace")
     try:
-        return json.loads(text)
-    except ValueError as error:
+        return json.loads(content.decode("utf-8", "surrogatepass"))  # half of a pair, which a model can write
+    except (ValueError, RecursionError) as error:
         raise RunDirectoryError(f"{path}: is damaged ({error}); restore it, or run the command again") from None
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 
-def interval_of(values: Sequence[float]) -> dict[str, Any] | None:
+def interval_of(values: Sequence[float], *, low: float = -math.inf, high: float = math.inf) -> dict[str, Any] | None:
     """Return a mean with its 95 % interval as plain data: `mean`, `low`, `high`, `count`; None without values.
 
     Student's interval, since a page shows one for each candidate and criterion; the decision of a run has the bootstrap
@@ -16,6 +16,8 @@ def interval_of(values: Sequence[float]) -> dict[str, Any] | None:
 
     Args:
         values: Numbers of any unit.
+        low: Lowest value of the scale, which the interval does not pass.
+        high: Highest value of the scale.
 
     Example:
         >>> interval_of([0.5, 0.5])
@@ -31,7 +33,8 @@ def interval_of(values: Sequence[float]) -> dict[str, Any] | None:
         return {"mean": _short(mean), "low": None, "high": None, "count": 1}
     variance = sum((value - mean) ** 2 for value in values) / (count - 1)
     half = _quantile(count - 1) * math.sqrt(variance / count)
-    return {"mean": _short(mean), "low": _short(mean - half), "high": _short(mean + half), "count": count}
+    ends = max(low, mean - half), min(high, mean + half)
+    return {"mean": _short(mean), "low": _short(ends[0]), "high": _short(ends[1]), "count": count}
 
 
 def _short(number: float) -> float:

@@ -1,7 +1,7 @@
 """The live page: a run that is under way, followed from a browser on this machine.
 
     GET /       the page, as it is now
-    GET /data   what has changed since; 304 if nothing has
+    GET /data   what it shows by now, with an ETag; 304 if the page has that
 
 A page of models' texts must not become a way into the machine: the server listens on the loopback alone, answers only
 requests that name it as their host and come from its own page, and has no other address and no other method. Nothing
@@ -10,37 +10,42 @@ in a request names a file.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
 from aiohttp import web
 
-from .page import assets, page_from_data, policy
+from ..errors import RunDirectoryError
+from .page import assets, embedded, page_from_data, policy
 
 HOST = "127.0.0.1"
 """Where it listens."""
 
 
-def live_application(look: Callable[[], Mapping[str, Any]]) -> web.Application:
+def live_application(look: Callable[[], Mapping[str, Any]], version: Callable[[], str]) -> web.Application:
     """Return the server's application.
 
     Args:
-        look: Returns what the page shows at the moment.
+        look: Returns what the page shows at the moment; may raise a `RunDirectoryError`.
+        version: Returns what changes whenever that does, at once.
     """
+    newest = _Newest(look, version)
 
     async def page(request: web.Request) -> web.Response:
-        version, view = _now(look)
-        text = page_from_data({**view, "version": version}, live=True)
-        return web.Response(text=text, content_type="text/html", headers=_headers())
+        tag, view = await asyncio.to_thread(newest.view)
+        text = await asyncio.to_thread(page_from_data, {**view, "version": tag}, live=True)
+        body = text.encode("utf-8", "backslashreplace")
+        return web.Response(body=body, content_type="text/html", charset="utf-8", headers=_headers())
 
     async def data(request: web.Request) -> web.Response:
-        version, view = _now(look)
-        headers = {**_headers(), "ETag": version}
-        if request.headers.get("If-None-Match") == version:
-            return web.Response(status=304, headers=headers)
-        return web.Response(body=orjson.dumps(view), content_type="application/json", headers=headers)
+        if request.headers.get("If-None-Match") == newest.tag:
+            return web.Response(status=304, headers=_headers())
+        tag, view = await asyncio.to_thread(newest.view)
+        body = await asyncio.to_thread(embedded, view)
+        return web.Response(text=body, content_type="application/json", headers={**_headers(), "ETag": tag})
 
     application = web.Application(middlewares=[_guarded])
     application.router.add_get("/", page)
@@ -48,9 +53,24 @@ def live_application(look: Callable[[], Mapping[str, Any]]) -> web.Application:
     return application
 
 
-def _now(look: Callable[[], Mapping[str, Any]]) -> tuple[str, dict[str, Any]]:
-    view = {**look(), "live": True}
-    return f'"{hashlib.sha256(orjson.dumps(view)).hexdigest()[:24]}"', view
+class _Newest:
+    """What the page shows, read again once it has changed."""
+
+    def __init__(self, look: Callable[[], Mapping[str, Any]], version: Callable[[], str]) -> None:
+        self._look, self._version = look, version
+        self._lock = threading.Lock()
+        self._seen = "", dict[str, Any]()
+
+    @property
+    def tag(self) -> str:
+        return f'"{hashlib.sha256(self._version().encode()).hexdigest()[:24]}"'
+
+    def view(self) -> tuple[str, dict[str, Any]]:
+        with self._lock:  # several pages may ask at once
+            tag = self.tag  # before the look: what changes meanwhile is another version
+            if self._seen[0] != tag:
+                self._seen = tag, {**self._look(), "live": True}
+            return self._seen
 
 
 @web.middleware
@@ -66,7 +86,10 @@ async def _guarded(request: web.Request, handler: Callable[[web.Request], Any]) 
         raise web.HTTPForbidden(text="this page is for a browser on this machine")
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         raise web.HTTPForbidden(text="this page is not for other pages")
-    answer: web.StreamResponse = await handler(request)
+    try:
+        answer: web.StreamResponse = await handler(request)
+    except RunDirectoryError as error:  # the page asks again: a file may be written anew
+        raise web.HTTPServiceUnavailable(text=str(error)) from error
     return answer
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from .comparison import VERDICTS, leading_pairs, ranked
 from .comparison import notes as comparison_notes
 from .evaluation import notes as evaluation_notes
-from .sections import Light, Section, facts, intervals, lights, matrix, number, shown, signed, table, text_section
+from .sections import Light, Section, facts, intervals, lights, lines, matrix, number, shown, signed, table, text_section
 from .summary import SIMULATED_BANNER
 
 _LIGHTS: Mapping[str, Light] = {"green": "good", "amber": "warn", "red": "bad"}
@@ -71,8 +71,9 @@ def judge_card_view(card: Mapping[str, Any], *, title: str) -> dict[str, Any]:
         title: What it is called.
     """
     measures = card["measures"]
-    shown_lights: list[tuple[Light, str, str]] = [(_LIGHTS.get(one["light"], "unknown"), f"{one['title']}: {_figure(one)}", one["says"])
-                    for one in measures]  # fmt: skip
+    shown_lights: list[tuple[Light, str, str]] = [
+        (_LIGHTS.get(one["light"], "unknown"), f"{one['title']}: {_figure(one)}", one["says"]) for one in measures
+    ]
     rows = [
         [one["title"], one["light"], number(one["value"]), _ends(one["interval"]), number(one["count"]),
          _bounds(one["bounds"])]
@@ -131,7 +132,8 @@ def evaluation_view(result: Mapping[str, Any], *, title: str) -> dict[str, Any]:
         title=title,
         simulated=result["simulated"],
         headline=shown(headline),
-        verdict=f"{version['num_queries']:,} queries, judge {shown(result['judge']['model'])}, {shown(result['date'])}.",
+        verdict=f"{version['num_queries']:,} queries, judge {shown(result['judge']['model'])}, "
+        f"{shown(result['date'])}.",
         notes=evaluation_notes(dict(result)),
         facts=facts([("rubric", version["rubric"], "digest"), ("queries", version["queries"], "digest"),
                      ("calls", f"{sum(result['lm_calls'].values()):,}", "all roles together")])["items"],
@@ -150,7 +152,7 @@ def _report(
     tabs: Sequence[tuple[str, Sequence[Section]]],
     tone: str = "neutral",
 ) -> dict[str, Any]:
-    worth = [lights("Worth knowing", [("unknown", shown(note), "") for note in notes])] if notes else []
+    worth = [lines("Worth knowing", notes)] if notes else []
     filled = [(label, list(sections)) for label, sections in tabs if sections]
     label, first = filled[0]
     return {

@@ -54,6 +54,11 @@ def text_section(title: str, text: object, *, note: str = "") -> Section:
     return {"type": "text", "title": title, "text": shown(text), "note": note}
 
 
+def lines(title: str, texts: Iterable[str]) -> Section:
+    """Return sentences, one below the other."""
+    return {"type": "lines", "title": title, "lines": [shown(text) for text in texts], "note": ""}
+
+
 def facts(items: Iterable[tuple[str, str, str]]) -> Section:
     """Return figures to be read at a glance: label, value, and a word of explanation each."""
     return {

@@ -100,7 +100,7 @@ class TraceNodes:
             "best": bool(node.get("best")),
             "easy": bool(node.get("easy")),
             "value": None if value is None else round(self._value(value), 6),
-            "reward": interval_of(rewards),
+            "reward": interval_of(rewards, low=0, high=1),
             "gain": None if parent is None or self.paper else self._difference(one, self._roots[0]),
             "step": None if parent is None else self._difference(one, int(parent)),
             "judged": len(found),
@@ -127,7 +127,7 @@ class TraceNodes:
             for criterion, value, _ in evaluation["scores"]:
                 if value is not None:
                     scores[criterion].append(value)
-        means = {criterion: interval_of(values) for criterion, values in sorted(scores.items())}
+        means = {criterion: interval_of(values, low=1, high=5) for criterion, values in sorted(scores.items())}
         return [[name, one["mean"], one["low"], one["high"], one["count"]] for name, one in means.items() if one]
 
 

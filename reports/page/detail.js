@@ -61,15 +61,15 @@ function ways(node, go) {
 
 function figures(node, mode) {
   const reward = node.reward || { mean: null, low: null };
-  const worth = mode === "paper" ? ["path value", fixed(node.value), "mean reward of its path"] : ["value", signed(node.value), "the search's estimate, beside the seed"];
+  const worth = mode === "paper" ? ["path value", fixed(node.value), "mean reward of its path"] : ["value", signed(node.value), "beside the seed"];
   const ends = reward.low === null ? "one judgement" : `${fixed(reward.low)} to ${fixed(reward.high)}`;
   const lost = node.missing ? `, ${node.missing} missing` : "";
   return [
     { label: worth[0], value: worth[1], hint: node.parent === null ? "" : worth[2] },
     { label: "reward", value: fixed(reward.mean), hint: reward.mean === null ? "missing" : ends },
     { label: "queries", value: count(node.judged), hint: "judged" + lost },
-    { label: "tokens", value: count(node.tokens), hint: `${count(node.calls)} calls to answer and judge` },
-    { label: "cost", value: dollars(node.cost), hint: "without rewriting and criteria" },
+    { label: "tokens", value: count(node.tokens), hint: `${count(node.calls)} calls` },
+    { label: "cost", value: dollars(node.cost), hint: "to answer and judge" },
   ];
 }
 

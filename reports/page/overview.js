@@ -13,7 +13,7 @@ export function overviewPanel(go) {
     instructionChange(instructions),
     chart ? h("section", { class: "part" }, h("h2", {}, "The reward over levels"), chart) : null,
     sectionElements(heldOut),
-    notes.length ? h("section", { class: "part" }, h("h2", {}, "Worth knowing"), h("ul", { class: "notes" }, notes.map((note) => h("li", {}, note)))) : null,
+    notes.length ? h("section", { class: "part" }, h("h2", {}, "Worth knowing"), h("ul", { class: "lines" }, notes.map((note) => h("li", {}, note)))) : null,
   ];
 }
 

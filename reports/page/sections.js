@@ -85,7 +85,7 @@ function tableOf(section) {
 function cellText(cell) {
   if (cell === null) return "—";
   if (typeof cell !== "number") return cell;
-  return Number.isInteger(cell) || Math.abs(cell) >= 1000 ? count(cell) : String(Number(cell.toPrecision(4)));
+  return Number.isInteger(cell) || Math.abs(cell) >= 1000 ? count(cell) : String(Number(cell.toPrecision(3)));
 }
 
 function matrixOf(section) {
@@ -109,4 +109,5 @@ const DRAWN = {
   lights: lightRows,
   text: (section) => h("pre", { class: "plain", tabindex: 0 }, section.text),
   matrix: matrixOf,
+  lines: (section) => h("ul", { class: "lines" }, section.lines.map((line) => h("li", { dir: "auto" }, line))),
 };
