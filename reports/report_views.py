@@ -11,7 +11,20 @@ from typing import Any
 from .comparison import VERDICTS, leading_pairs, ranked
 from .comparison import notes as comparison_notes
 from .evaluation import notes as evaluation_notes
-from .sections import Light, Section, facts, intervals, lights, lines, matrix, number, shown, signed, table, text_section
+from .sections import (
+    Light,
+    Section,
+    facts,
+    intervals,
+    lights,
+    lines,
+    matrix,
+    number,
+    shown,
+    signed,
+    table,
+    text_section,
+)
 from .summary import SIMULATED_BANNER
 
 _LIGHTS: Mapping[str, Light] = {"green": "good", "amber": "warn", "red": "bad"}

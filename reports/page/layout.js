@@ -9,7 +9,8 @@ export function layout(nodes) {
     levels.get(node.level).push(node);
   }
   const order = [...levels.keys()].sort((one, two) => one - two);
-  const columns = order.map((level, x) => column(levels.get(level), x, places));
+  const tallest = Math.max(...order.map((level) => levels.get(level).length), 0) * 1.1;
+  const columns = order.map((level, x) => column(levels.get(level), x, places, tallest));
   let top = Infinity;
   let bottom = -Infinity;
   for (const place of places.values()) {
@@ -20,7 +21,9 @@ export function layout(nodes) {
   return { places, columns, levels: order, width: order.length, height: nodes.length ? bottom - top + 1 : 0 };
 }
 
-function column(nodes, x, places) {
+// A column stands beside its parents, as far as it does not leave the band of the tallest one: what is kept is often at
+// one end of its column, and the drawing would run away to that side.
+function column(nodes, x, places, tallest) {
   const groups = new Map();
   for (const node of nodes) {
     if (!groups.has(node.parent)) groups.set(node.parent, []);
@@ -37,7 +40,10 @@ function column(nodes, x, places) {
     for (const node of children) made.push({ x, y: y++, node });
     next = y + 0.25;
   }
-  const shift = Math.round(drift / (nodes.length || 1));
+  const height = made[made.length - 1].y - made[0].y;
+  const wanted = made[0].y - Math.round(drift / nodes.length);
+  const top = Math.max(-tallest / 2, Math.min(wanted, tallest / 2 - height));
+  const shift = made[0].y - top;
   for (const place of made) {
     place.y -= shift;
     places.set(place.node.number, place);
