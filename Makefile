@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 EMBEDDINGS_BIN := .venv-embeddings/bin
+MLFLOW_BIN := .venv-mlflow/bin
 
 # uv from PATH, else a copy of its own: inside .venv, `uv sync` would remove it.
 UV := $(or $(shell command -v uv 2>/dev/null),.venv-uv/bin/uv)
@@ -122,6 +123,18 @@ browser-env: .venv-browser/.ready  ## make .venv-browser: Playwright, and Chromi
 test-browser: browser-env  ## run the tests that open pages in a real Chromium
 	.venv-browser/bin/python -m pytest -m browser --timeout 300 $(ARGS)
 
+.PHONY: mlflow-env
+mlflow-env: .venv-mlflow/.ready  ## make .venv-mlflow: MLflow, which brings a hundred packages
+
+.venv-mlflow/.ready: pyproject.toml uv.lock .venv/.ready
+	@echo "making .venv-mlflow"
+	UV_PROJECT_ENVIRONMENT=.venv-mlflow $(UV) sync --quiet --frozen --extra dev --extra mlflow
+	@touch $@
+
+.PHONY: test-mlflow
+test-mlflow: mlflow-env  ## run the tests that record runs by a real MLflow
+	$(MLFLOW_BIN)/python -m pytest -m mlflow --timeout 300 $(ARGS)
+
 .PHONY: audit
 audit: setup  ## ask whether a pinned dependency has a known vulnerability; skipped without a network
 	$(BIN)/python .ci/audit.py $(UV)
@@ -148,4 +161,4 @@ clean:  ## remove build outputs and caches
 
 .PHONY: clean-all
 clean-all: clean  ## also remove the environments and the models
-	rm -rf .venv .venv-uv .venv-vllm .venv-embeddings .models .types
+	rm -rf .venv .venv-uv .venv-vllm .venv-embeddings .venv-mlflow .models .types

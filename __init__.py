@@ -10,17 +10,31 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from drpo.commands.evaluating import evaluate
     from drpo.metrics.criteria import Criterion
     from drpo.metrics.ledger import Ledger
     from drpo.metrics.reward import DynamicReward
     from drpo.programs.loading import load
     from drpo.programs.prose import ProseAdapter
     from drpo.programs.responder import Responder
+    from drpo.teleprompters.comparison.compare import compare
     from drpo.teleprompters.drpo import DRPOTeleprompter
+    from drpo.teleprompters.judge_card import judge_card
 
 __version__ = metadata.version("drpo-dspy")
 
-__all__ = ["Criterion", "DRPOTeleprompter", "DynamicReward", "Ledger", "ProseAdapter", "Responder", "load"]
+__all__ = [
+    "Criterion",
+    "DRPOTeleprompter",
+    "DynamicReward",
+    "Ledger",
+    "ProseAdapter",
+    "Responder",
+    "compare",
+    "evaluate",
+    "judge_card",
+    "load",
+]
 
 _HOMES = {
     "Criterion": "drpo.metrics.criteria",
@@ -29,6 +43,9 @@ _HOMES = {
     "Ledger": "drpo.metrics.ledger",
     "ProseAdapter": "drpo.programs.prose",
     "Responder": "drpo.programs.responder",
+    "compare": "drpo.teleprompters.comparison.compare",
+    "evaluate": "drpo.commands.evaluating",
+    "judge_card": "drpo.teleprompters.judge_card",
     "load": "drpo.programs.loading",
 }
 

@@ -2,7 +2,8 @@
 
 The models are simulated and served over HTTP by a process of its own, with latency and faults. One run is left alone.
 Others of the same config are killed at random moments and resumed by `drpo resume` until they are finished, again and
-again, until there were enough kills. Every life is a process that is forked from this one, so that it starts at once.
+again, until there were enough kills. `compare` is a comparison, each of its optimizers with a record of its own.
+Every life is a process that is forked from this one, so that it starts at once.
 
 What is checked of each finished run:
 
@@ -15,6 +16,7 @@ What is checked of each finished run:
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import random
@@ -36,6 +38,7 @@ from rich.console import Console
 from rich.table import Table
 
 import drpo.__main__
+import drpo.commands.comparing
 import drpo.commands.compiling
 from drpo.serving.engine import _litellm
 
@@ -57,11 +60,14 @@ SEARCHES = {
     "default": {"auto": "light", "n_actions": 2, "depth": 2, "minibatch_size": 3, "data": {"limit": 24}},
     "paper": {"auto": "paper", "beam_size": 2, "n_actions": 2, "depth": 5, "max_depth_increase": 2,
               "data": {"limit": 16, "num_val": 6}},
+    "compare": {"compare": {"optimizers": "drpo,drpo-paper,miprov2,copro,gepa,simba", "budget": 100, "seeds": 1,
+                            "num_test": 10}, "data": {"limit": 60}},
 }  # fmt: skip
-"""The two searches, small."""
+"""The two searches, small, and a comparison."""
 KINDS = {"rate_limited": 0.7, "server_error": 0.1, "dropped": 0.1, "malformed": 0.1}
 """What fails how often, as shares of all faults. Most says how long to wait: the other waits are seconds."""
-COMPARED = ("program.json", "result.json", "trace.json")
+COMPARED = ("program.json", "result.json", "trace.json", "comparison.json", "units/*/program.json")
+"""What has to be equal; a run has some of these."""
 
 
 class Server:
@@ -156,17 +162,32 @@ def life(folder: Path, *arguments: str, delay: float | None) -> int | None:
 
 def on_record(run: Path) -> tuple[set[str], int, bool]:
     """Return the names of the calls answered on record, how many lines there are, and whether the last one is torn."""
-    file = run / "calls.jsonl"
-    if not file.exists():
-        return set(), 0, False
-    whole, _, torn = file.read_bytes().rpartition(b"\n")
-    lines = [json.loads(line) for line in whole.split(b"\n") if line]
-    return {line["key"] for line in lines if "response" in line}, len(lines), bool(torn)
+    names: set[str] = set()
+    count, torn = 0, False
+    for file in run.rglob("calls.jsonl"):
+        whole, _, rest = file.read_bytes().rpartition(b"\n")
+        lines = [json.loads(line) for line in whole.split(b"\n") if line]
+        names |= {line["key"] for line in lines if "response" in line}
+        count, torn = count + len(lines), torn or bool(rest)
+    return names, count, torn
+
+
+def outcome(run: Path) -> dict[str, bytes]:
+    """Return what has to be equal of a finished run."""
+    files = sorted(file for pattern in COMPARED for file in run.glob(pattern))
+    return {file.relative_to(run).as_posix(): file.read_bytes() for file in files}
+
+
+def command(search: str) -> str:
+    """Return the command that runs a search."""
+    return "compare" if search == "compare" else "compile"
 
 
 def config(folder: Path, search: str, api_base: str, num_threads: int) -> Path:
     """Write the config of a search, once for each server."""
-    lm = {"api_base": api_base, "num_retries": 6}
+    lm: dict[str, Any] = {"api_base": api_base, "num_retries": 6}
+    if search == "compare":  # SIMBA has equal answers judged side by side: sampled, each would be another one's
+        lm["temperature"] = 0.0
     models = {"task": "base", "judge": "judge", "criteria": "criteria", "prompt": "prompt"}
     settings = {
         **SEARCHES[search],
@@ -185,7 +206,7 @@ def stand(search: str, *, kills: int, seed: int, faults: dict[str, float], num_t
         folder = Path(place)
         with served(faults) as server:
             begin = time.monotonic()
-            code = life(folder, "compile", str(config(folder, search, server.api_base, num_threads)),
+            code = life(folder, command(search), str(config(folder, search, server.api_base, num_threads)),
                         "--log-dir", "alone", delay=None)  # fmt: skip
             while code == 1:
                 code = life(folder, "resume", "alone", delay=None)
@@ -193,7 +214,7 @@ def stand(search: str, *, kills: int, seed: int, faults: dict[str, float], num_t
                 raise SystemExit((folder / "output.txt").read_text())
             report.seconds_alone = time.monotonic() - begin
         report.replies = len(on_record(folder / "alone")[0])
-        expected = {name: (folder / "alone" / name).read_bytes() for name in COMPARED}
+        expected = outcome(folder / "alone")
         while report.kills < kills:
             run = folder / f"run-{report.runs}"
             with served(faults) as server:
@@ -206,8 +227,9 @@ def stand(search: str, *, kills: int, seed: int, faults: dict[str, float], num_t
                 report.requests += told["requests"]
                 report.faults += told["faults"]
             report.runs += 1
+            found = outcome(run)
             report.different += [
-                f"{run.name}/{name}" for name in COMPARED if (run / name).read_bytes() != expected[name]
+                f"{run.name}/{name}" for name in expected.keys() | found.keys() if found.get(name) != expected.get(name)
             ]
             say(f"{search}: run {report.runs} finished, {report.kills} kills, {len(report.different)} files differ, "
                 f"{report.asked_again} replies asked again")  # fmt: skip
@@ -219,7 +241,7 @@ def one_life(run: Path, path: Path, server: Server, report: Report, draw: random
     before, lines, _ = on_record(run)
     asked = server.told()["asked"]
     started = (run / "config.json").exists()
-    arguments = ["resume", run.name] if started else ["compile", str(path), "--log-dir", run.name]
+    arguments = ["resume", run.name] if started else [command(report.search), str(path), "--log-dir", run.name]
     # Some die before their first call, most in the middle of calls, some while they write the last files.
     delay = None if last else draw.uniform(0.0, max(1.0, report.seconds_alone / 4))
     code = life(run.parent, *arguments, delay=delay)
@@ -251,6 +273,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     _litellm()  # before the first fork
+    for slow in ("gepa", "optuna", "scipy.stats"):
+        importlib.import_module(slow)
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     faults = {kind: arguments.faults * share for kind, share in KINDS.items()}
     faults |= {"retry_after": 0.05, "latency": arguments.latency, "latency_sigma": 0.5}

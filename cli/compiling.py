@@ -7,6 +7,8 @@ import shlex
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,17 +66,20 @@ def resume_command(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Go on with a run that was interrupted or killed, or that a cap or an outage ended.
+    """Go on with a compile or a comparison that was interrupted or killed, or that a cap or an outage ended.
 
     Calls that are on record are not made again; keys come from the environment, as before. A run that is finished is
     shown again.
 
     Example: drpo resume runs/first --set max_lm_calls=2000
     """
-    from ..commands.resuming import CAPS, finished_run, resumed_settings
+    from ..commands.resuming import CAPS, command_of, finished_run, resumed_settings
 
     check_out(out)
     settings = resumed_settings(directory, list(set_ or []), trust=trust)
+    if command_of(directory) == "compare":
+        _resume_comparison(settings, directory, out=out, as_json=as_json, quiet=quiet)
+        return
     finished = finished_run(directory)
     if finished is None or (
         finished[0].get("stopped") and any(text.partition("=")[0].strip() in CAPS for text in set_ or [])
@@ -125,6 +130,17 @@ def estimate_command(
         print_estimate(found, console=Console())
 
 
+def _resume_comparison(settings: Any, directory: Path, *, out: Path | None, as_json: bool, quiet: bool) -> None:
+    from ..commands.comparing import finished_comparison
+    from .comparing import run_comparison, show_comparison
+
+    finished = finished_comparison(directory)
+    if finished is None:
+        run_comparison(settings, directory, out=out, as_json=as_json, quiet=quiet)
+    else:
+        show_comparison(finished, directory, out=out, as_json=as_json, quiet=quiet)
+
+
 def _compile(settings: Any, folder: Path, *, out: Path | None, as_json: bool, quiet: bool) -> None:
     """Run a config in a run directory, and show what came of it."""
     from ..commands.compiling import compile_program
@@ -132,8 +148,18 @@ def _compile(settings: Any, folder: Path, *, out: Path | None, as_json: bool, qu
 
     if settings.is_simulated:
         say_to(quiet)(SIMULATED_BANNER)
-    try:
+    with ending_well(folder):
         compiled = compile_program(settings, log_dir=folder, display_progress=not quiet, say=say_to(quiet))
+    if out is not None:
+        compiled.program.save(out)
+    _show(compiled.result, compiled.seed_instructions, folder, as_json=as_json)
+
+
+@contextmanager
+def ending_well(folder: Path) -> Iterator[None]:
+    """Say after Ctrl-C how the work in a run directory goes on, and end the process with exit code 130."""
+    try:
+        yield
     except KeyboardInterrupt:
         started = (folder / "config.json").exists()
         code = say_error(
@@ -143,9 +169,6 @@ def _compile(settings: Any, folder: Path, *, out: Path | None, as_json: bool, qu
             sys.stderr.flush()
             os._exit(code)  # calls that nobody waits for any longer; an ordinary exit would
         raise typer.Exit(code) from None
-    if out is not None:
-        compiled.program.save(out)
-    _show(compiled.result, compiled.seed_instructions, folder, as_json=as_json)
 
 
 def _show(result: dict[str, Any], seed_instructions: dict[str, str], folder: Path, *, as_json: bool) -> None:

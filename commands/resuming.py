@@ -88,6 +88,11 @@ def resumed_settings(folder: Path, overrides: Sequence[str] = (), *, trust: bool
         raise ConfigError("\n".join(f"{folder}: {line}" for line in problems(error, RunSettings, data))) from None
 
 
+def command_of(folder: Path) -> str:
+    """Return the command that a run directory is of; the only one that does not say so is `compile`."""
+    return str(_saved(folder).get("command", "compile"))
+
+
 def finished_run(folder: Path) -> tuple[dict[str, Any], dict[str, str]] | None:
     """Return the figures and the seed's instructions of a run that is finished, None if it is not."""
     file = folder / "result.json"
@@ -102,6 +107,10 @@ def _saved(folder: Path) -> dict[str, Any]:
     if not file.exists():
         raise RunDirectoryError(f"{str(folder)!r} is no run directory: there is no config.json in it")
     config = _read(file)
+    if (command := config.get("command")) not in (None, "compare"):
+        raise RunDirectoryError(
+            f"{folder}: holds the work of drpo {command}; go on by the same command with --log-dir {folder}"
+        )
     if not isinstance(config.get("settings"), dict) or not isinstance(config.get("student"), dict):
         raise RunDirectoryError(
             f"{folder}: this run was started from Python; go on there, by compile() with the same arguments and log_dir"

@@ -181,6 +181,50 @@ class RewardSettings(_Settings):
     """A file of criteria choices to start from. null: none."""
 
 
+class TuneSettings(_Settings):
+    """What `drpo tune` tries, and when it ends."""
+
+    trials: _Positive = 20
+    """Settings that are tried at most, the config's own included, by all processes together."""
+    folds: Annotated[_Positive, Field(le=100)] = 3
+    """Compiles per trial, each with a seed and held-out prompts of its own."""
+    objective: Literal["gain_per_call", "gain"] = "gain_per_call"
+    """What is to be high: held-out gain per 1,000 LM calls, or held-out gain whatever it costs."""
+    pruner: Literal["median", "hyperband", "none"] = "median"
+    """How a trial that falls behind is ended before all of its folds."""
+    timeout: _Amount | None = None
+    """Seconds after which a process begins no further compile. null: no limit."""
+    max_lm_calls: _Positive | None = None
+    """Calls that the whole study may make, over all processes. null: no cap."""
+    max_tokens: _Positive | None = None
+    """The same for tokens."""
+    max_cost: _Amount | None = None
+    """The same for dollars."""
+    space: Annotated[dict[str, tuple[int | float | str, ...] | None], BeforeValidator(_section)] = Field(
+        default_factory=dict
+    )
+    """Setting to `[lowest, highest]`, or to the choices of `select`. null: it stays as the config has it."""
+
+
+class CompareSettings(_Settings):
+    """What `drpo compare` does: who takes part, how often, and with how many calls."""
+
+    optimizers: tuple[Annotated[str, Field(min_length=1)], ...] = ("drpo", "miprov2", "copro", "gepa", "simba")
+    """Names of optimizers; the baselines take part in any case."""
+    budget: _Positive = 400
+    """LM calls over all roles that an optimizer may make per seed."""
+    seeds: _Positive = 3
+    """How often each optimizer runs, as seeds 0, 1, ..."""
+    num_test: _Positive = 60
+    """Prompts that no optimizer sees, chosen by a hash of their text; at most half of all. With `data.num_val` it is
+    those that no optimizer sees."""
+
+    @field_validator("optimizers", mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
 class RunSettings(_Settings):
     """Everything one `drpo compile` needs to know.
 
@@ -246,6 +290,10 @@ class RunSettings(_Settings):
     """The program that is compiled."""
     reward: Annotated[RewardSettings, BeforeValidator(_section)] = RewardSettings()
     """How answers are judged."""
+    tune: Annotated[TuneSettings, BeforeValidator(_section)] = TuneSettings()
+    """What `drpo tune` does; a compile does not read it."""
+    compare: Annotated[CompareSettings, BeforeValidator(_section)] = CompareSettings()
+    """What `drpo compare` does beside."""
     world: str | None = Field(default=None, min_length=1)
     """Where simulated models (`sim/base`, ...) live: a preset, `random-<seed>` or a file. null: the calibrated one."""
     serve: Annotated[dict[str, ServerSettings], BeforeValidator(_section)] = Field(default_factory=dict)

@@ -115,15 +115,17 @@ class DynamicReward:
             )
         return dspy.Prediction(score=to_unit(judgement.mean), feedback=feedback.text, scores=dict(feedback.scores))
 
-    def judge(self, example: dspy.Example, prediction: dspy.Prediction) -> Judgement:
-        """Return the judgement of one answer, criterion by criterion; scores may be missing."""
+    def judge(self, example: dspy.Example, prediction: dspy.Prediction, *, sample: int = 0) -> Judgement:
+        """Return the judgement of one answer, criterion by criterion; scores may be missing.
+
+        Args:
+            example: Its inputs are the query.
+            prediction: Its outputs are the answer.
+            sample: Which judgement of this answer it is, from 0; each further one is drawn anew.
+        """
         query, answer = query_of(example), answer_of(prediction, example)
         entry = self.criteria_of(example)
-        asked = [
-            Asked(criterion.name, criterion.definition, criterion.best, criterion.worst, entry.reason(index))
-            for index, criterion in enumerate(entry.criteria)
-        ]
-        grades = self._judge(lm=self._judging(), query=query, answer=answer, criteria=asked)
+        grades = self._judge(lm=self._judging(), query=query, answer=answer, criteria=_asked(entry), sample=sample)
         scores = tuple(
             Score(criterion.name, grade.score if grade else None, grade.rationale if grade else "", criterion.weight)
             for criterion, grade in zip(entry.criteria, grades, strict=True)
@@ -134,6 +136,10 @@ class DynamicReward:
         """Return the pinned criteria of an example's query, choosing and pinning them first if need be."""
         query = query_of(example)
         return self.ledger.get(query) or self._choosing(query, lambda: self.ledger.get(query) or self._choose(query))
+
+    def asked(self, example: dspy.Example) -> list[Asked]:
+        """Return the criteria of an example's query as a judge is shown them, for one that compares two answers."""
+        return _asked(self.criteria_of(example))
 
     def bound(self, *, judge_lm: dspy.BaseLM, criteria_lm: dspy.BaseLM) -> DynamicReward:
         """Return a copy that asks these LMs and shares this one's ledger."""
@@ -187,6 +193,13 @@ class DynamicReward:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> DynamicReward:
         return copy.copy(self)
+
+
+def _asked(entry: Entry) -> list[Asked]:
+    return [
+        Asked(criterion.name, criterion.definition, criterion.best, criterion.worst, entry.reason(index))
+        for index, criterion in enumerate(entry.criteria)
+    ]
 
 
 def default_judge() -> dspy.BaseLM:

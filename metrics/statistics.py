@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -52,19 +52,102 @@ def paired_difference(
     if not differences:
         return None
     mean = sum(differences) / len(differences)
-    if len(differences) < 2:
-        return PairedDifference(mean, None, None, len(differences))
-    if len(set(differences)) == 1:  # nothing to resample; scipy would warn of a degenerate distribution
-        return PairedDifference(mean, mean, mean, len(differences))
+    low, high = mean_interval(differences, seed=seed) or (None, None)
+    return PairedDifference(mean, low, high, len(differences))
+
+
+def mean_interval(values: Sequence[float], *, seed: int) -> tuple[float, float] | None:
+    """Return the 95 % interval of a mean, None with fewer than two values.
+
+    Args:
+        values: Independent values.
+        seed: Seed of the resampling.
+
+    Source:
+        As `paired_difference`.
+
+    Example:
+        >>> mean_interval([0.5, 0.5, 0.5], seed=0)
+        (0.5, 0.5)
+    """
+    if len(values) < 2:
+        return None
+    if len(set(values)) == 1:  # nothing to resample; scipy would warn of a degenerate distribution
+        return float(values[0]), float(values[0])
     from scipy import stats
 
-    count = len(differences)
-    quantile = math.sqrt(count / (count - 1)) * stats.t.ppf(0.975, count - 1)
-    level = 1 - 2 * float(stats.norm.cdf(-quantile))
     interval = stats.bootstrap(
-        (differences,), _mean, method="percentile", confidence_level=level, rng=seed
+        (values,), _mean, method="percentile", confidence_level=_expanded(len(values)), rng=seed
     ).confidence_interval
-    return PairedDifference(mean, float(interval.low), float(interval.high), len(differences))
+    return float(interval.low), float(interval.high)
+
+
+def interval_over(
+    count: int, statistic: Callable[[Sequence[int]], float | None], *, seed: int, resamples: int = 999
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of any statistic of independent groups, such as queries with several judgements each.
+
+    Args:
+        count: How many groups there are.
+        statistic: Its value from the numbers of the groups that are drawn, some of them several times; None where these
+            do not tell.
+        seed: Seed of the resampling.
+        resamples: How often they are drawn, at least 99.
+
+    Returns:
+        The interval; None with fewer than two groups, or if more than one in ten draws does not tell.
+
+    Source:
+        As `paired_difference`, with whole groups drawn instead of values (the cluster bootstrap).
+
+    Example:
+        >>> interval_over(3, lambda drawn: float(len(drawn)), seed=0)
+        (3.0, 3.0)
+    """
+    if count < 2:
+        return None
+    import numpy
+
+    draw = numpy.random.default_rng(seed)
+    found = [statistic([int(group) for group in draw.integers(count, size=count)]) for _ in range(resamples)]
+    told = [value for value in found if value is not None]
+    if len(told) < 0.9 * resamples:
+        return None
+    tail = (1 - _expanded(count)) / 2
+    low, high = numpy.quantile(told, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _expanded(count: int) -> float:
+    """Return the share of resamples that stands for 95 % in a sample of this size, at least 2."""
+    from scipy import stats
+
+    quantile = math.sqrt(count / (count - 1)) * stats.t.ppf(0.975, count - 1)
+    return 1 - 2 * float(stats.norm.cdf(-quantile))
+
+
+def share_interval(successes: float, count: int) -> tuple[float, float] | None:
+    """Return the 95 % interval of a share, None if there is nothing to count.
+
+    Args:
+        successes: How many of them, 0 to `count`; halves may stand for ties. The interval is then wider than it need
+            be, since a number in [0, 1] varies at most as a yes or no of the same mean does.
+        count: Of how many.
+
+    Source:
+        Wilson's score interval (1927), which says something sensible of 0 of 20 too.
+
+    Example:
+        >>> low, high = share_interval(0, 20)
+        >>> round(low, 2), round(high, 2)
+        (0.0, 0.16)
+    """
+    if not count:
+        return None
+    share, z = successes / count, 1.959964
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def mean_reward(rewards: Sequence[float | None]) -> float | None:

@@ -98,15 +98,27 @@ class Judge(dspy.Module):  # type: ignore[misc]  # DSPy has no type marker
         self.adapter = adapter
         self.tries = tries
 
-    def forward(self, *, lm: dspy.BaseLM, query: str, answer: str, criteria: Sequence[Asked]) -> list[Grade | None]:
-        """Return one grade per criterion, in their order; None where the judge gave none."""
+    def forward(
+        self, *, lm: dspy.BaseLM, query: str, answer: str, criteria: Sequence[Asked], sample: int = 0
+    ) -> list[Grade | None]:
+        """Return one grade per criterion, in their order; None where the judge gave none.
+
+        Args:
+            lm: The LM that judges.
+            query: What was asked.
+            answer: What was answered.
+            criteria: What it is graded on.
+            sample: Which judgement of this answer it is, from 0; each further one is drawn anew.
+        """
         grades: list[Grade | None] = [None] * len(criteria)
         for number in range(self.tries):
             missing = [index for index, grade in enumerate(grades) if grade is None]
             if not missing:
                 break
             asked = [criteria[index] for index in missing]
-            for index, grade in zip(missing, self._ask(lm, query, answer, asked, number), strict=True):
+            for index, grade in zip(
+                missing, self._ask(lm, query, answer, asked, sample * self.tries + number), strict=True
+            ):
                 grades[index] = grade
         return grades
 

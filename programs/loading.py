@@ -36,7 +36,7 @@ def load(path: Path | str, *, student: dspy.Module | None = None, encoder: Encod
         >>> load("brief.json").respond.signature.instructions
         'Answer briefly.'
     """
-    state = _read(Path(path))
+    state = read_state(Path(path))
     try:
         return _loaded(state, student, encoder)
     except ProgramFileError as error:
@@ -70,7 +70,12 @@ def _loaded(state: dict[str, Any], student: dspy.Module | None, encoder: Encoder
     return program
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_state(path: Path) -> dict[str, Any]:
+    """Return what a saved program's file holds, without DSPy's `metadata`.
+
+    Raises:
+        ProgramFileError: If the file is missing, no JSON, truncated, or no saved program.
+    """
     if path.suffix != ".json":
         raise ProgramFileError(
             f"{str(path)!r}: programs are read from .json files only, since pickles run code when loaded"

@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..teleprompters.verdict import notes, verdict
 from .fates import fates
 from .sections import Section, facts, intervals, number, shown, signed, table, text_section
-from .summary import ABLATION, SIMULATED_BANNER, notes, verdict
+from .summary import ABLATION, SIMULATED_BANNER
 from .trace_nodes import TraceNodes
 
 PARTS = {"seed": "your program", "instruction": "new instruction", "demonstrations": "demonstrations", "both": "both"}

@@ -12,7 +12,7 @@ import heapq
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -43,6 +43,21 @@ _CALL: ContextVar[str] = ContextVar("drpo_call", default="")
 def call_scope(label: str) -> AbstractContextManager[None]:
     """Name the task whose LM calls follow; equal names must mean the same task in every run of one configuration."""
     return _held(_SCOPE, _Scope(label, current_task() or label))
+
+
+def shared_scope(label: str) -> Callable[[], AbstractContextManager[None]]:
+    """Name a task that several threads work on; what it returns is entered by each of them.
+
+    Equal requests of the task are numbered in the order in which they are made, whatever thread makes them. Within the
+    call of another LM (one that is metered by a run of its own) the task is that call.
+    """
+    shared = _Scope(label, label)
+
+    def enter() -> AbstractContextManager[None]:
+        call = current_call()
+        return call_scope(f"{label}: {call}") if call else _held(_SCOPE, shared)
+
+    return enter
 
 
 def sample(number: int) -> AbstractContextManager[None]:

@@ -20,7 +20,7 @@ from dspy.clients.backend_selection import CLIENT_KEYS
 from dspy.clients.errors import wrap_error
 from dspy.lm15 import Request, Response, response_to_events
 
-from ..errors import RunDirectoryError
+from ..errors import BudgetExceededError, RunDirectoryError
 from .calls import asking, under_way
 from .engine import InThread, LiteLLMEngine
 from .meter import FailedCall, Meter, RecordedCall
@@ -89,8 +89,8 @@ class MeteredEngine:
 
     def __getattr__(self, name: str) -> Any:
         # What the endpoint can do (`supports_response_schema`, ...) is the real engine's to say.
-        # `complete_legacy` is a second door beside this one.
-        if name.startswith("_") or name == "complete_legacy":
+        # `complete_legacy` and `once` are second doors beside this one.
+        if name.startswith("_") or name in ("complete_legacy", "once"):
             raise AttributeError(name)
         return getattr(self._inner, name)
 
@@ -143,6 +143,10 @@ class MeteredEngine:
             begin = time.perf_counter()
             try:
                 response = self._reply(request, tries.longest)
+            except BudgetExceededError as error:  # of a door behind this one: nothing was sent
+                self._meter.drop(self._role)
+                self._meter.refuse(str(error))
+                raise
             except Exception as error:
                 follows = tries.failed(error)
                 if follows.too_many:

@@ -220,7 +220,11 @@ def build_lm(settings: LMSettings, *, world: World | None = None) -> dspy.LM:
         >>> build_lm(LMSettings(model="hosted_vllm/smollm2", api_base="http://127.0.0.1:8000/v1")).model
         'hosted_vllm/smollm2'
     """
-    engine = _engine(settings, world)
+    return lm_over(_engine(settings, world), settings)
+
+
+def lm_over(engine: Any, settings: LMSettings) -> dspy.LM:
+    """Return a `dspy.LM` with a role's model string and sampling over an engine."""
     sampling = {"top_p": settings.top_p, "seed": settings.seed}
     return dspy.LM(
         settings.model,

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from dspy.clients.errors import wrap_error
 from dspy.lm15 import Response
@@ -97,10 +97,16 @@ class Meter:
 
     Args:
         caps: What the run may use.
+        whole: The counter of what this is a part of. It counts what this one counts too, and its caps hold for all of
+            its parts together: the first call beyond them halts it, and with it every part. None: it is no part.
+        luck: Whether tries that failed count against its caps on calls. Without them a run ends at the same call
+            whatever fails on the way.
     """
 
-    def __init__(self, caps: Sequence[Cap] = ()) -> None:
+    def __init__(self, caps: Sequence[Cap] = (), *, whole: Meter | None = None, luck: bool = True) -> None:
         self.caps = tuple(caps)
+        self._counted = "requests" if luck else "calls"
+        self._whole = whole
         self.usage = {role: Usage() for role in Role}
         self.stopped: str | None = None
         """The first cap that was reached, in words; None while none is."""
@@ -114,17 +120,31 @@ class Meter:
         """How many calls were given up, by role: they are missing."""
         self.waited = dict.fromkeys(Role, 0.0)
         """Seconds that calls waited for their next try, or until their endpoint took more of them, by role."""
-        self.services = Services()
+        self.services: Services = Services() if whole is None else whole.services
         """What is known of who is asked."""
-        self.halted: BaseException | None = None
-        """Why the run ends at once, with nothing more sent: it was interrupted, its record cannot be written, or no
-        call would be answered."""
-        self.abandoned: Future[None] = Future()
+        self._halted: BaseException | None = None
+        self.abandoned: Future[None] = Future() if whole is None else whole.abandoned
         """Done once not even the calls under way are waited for."""
         self._tasks: dict[str, TaskUsage] = {}
         self._under_way: Counter[Role] = Counter()
         self._lock = threading.Lock()
         self._begin = time.monotonic()
+
+    @property
+    def halted(self) -> BaseException | None:
+        """Why the run ends at once, with nothing more sent; None if it goes on.
+
+        It was interrupted, its record cannot be written, no call would be answered, or, for one with parts, a cap is
+        reached.
+        """
+        return self._halted if self._whole is None else self._whole.halted
+
+    @halted.setter
+    def halted(self, reason: BaseException | None) -> None:
+        if self._whole is None:
+            self._halted = reason
+        else:
+            self._whole.halted = reason
 
     @property
     def elapsed(self) -> float:
@@ -141,6 +161,7 @@ class Meter:
         self.go_on()
         with self._lock:
             self._check(role)
+            self._admit_to_whole(role)
             self._under_way[role] += 1
 
     def still(self, role: Role) -> None:
@@ -169,6 +190,8 @@ class Meter:
 
     def add_wait(self, role: Role, seconds: float) -> None:
         """Count the seconds that a call has waited to be sent."""
+        if self._whole is not None:
+            self._whole.add_wait(role, seconds)
         with self._lock:
             self.waited[role] += seconds
 
@@ -184,6 +207,8 @@ class Meter:
     def finish(self, role: Role, call: RecordedCall, *, replayed: bool = False) -> None:
         """Count a call that was answered, now or, if it is replayed, in an earlier run."""
         used = call.response.usage
+        if self._whole is not None:
+            self._whole.finish(role, call, replayed=replayed)
         with self._lock:
             if not replayed:
                 self._under_way[role] -= 1
@@ -196,9 +221,7 @@ class Meter:
                 completion_tokens=used.output_tokens or 0,
                 seconds=call.seconds,
             )
-            was = self.usage[role].cost
-            now = None if was is None or call.cost is None else was + call.cost
-            self.usage[role] = replace(self.usage[role], cost=now)
+            self._pay(role, call.cost)
             # Criteria are chosen once per query, by whichever task asks first: they are nobody's alone.
             if (task := current_task()) and role is not Role.CRITERIA:
                 self._tasks[task] = _added(self._tasks.get(task, TaskUsage()), call)
@@ -214,6 +237,8 @@ class Meter:
 
     def fail(self, role: Role, failed: FailedCall, error: Exception | None = None) -> None:
         """Count a try that came back with an error, now or, if there is no `error`, in an earlier run."""
+        if self._whole is not None:
+            self._whole.fail(role, failed, error)
         with self._lock:
             if error is not None:
                 self._under_way[role] -= 1
@@ -224,13 +249,36 @@ class Meter:
 
     def lose(self, role: Role) -> None:
         """Count a call that is given up, now or in an earlier run."""
+        if self._whole is not None:
+            self._whole.lose(role)
         with self._lock:
             self.given_up[role] += 1
 
     def drop(self, role: Role) -> None:
         """Take back the room for a request of which nobody knows what became."""
+        if self._whole is not None:
+            self._whole.drop(role)
         with self._lock:
             self._under_way[role] -= 1
+
+    def add(self, role: Role, usage: Usage) -> None:
+        """Count what a part has used that was finished in an earlier run."""
+        with self._lock:
+            amounts = asdict(usage)
+            cost = amounts.pop("cost")
+            self._change(role, **amounts)
+            self._pay(role, cost)
+
+    def settle(self) -> None:
+        """Wait until no call is under way: whoever began them may not have waited."""
+        while not self.abandoned.done() and self._under_way.total():
+            time.sleep(_TURN / 10)
+
+    def refuse(self, why: str) -> None:
+        """Refuse every further call, because a meter that stands behind this one does."""
+        with self._lock:
+            self.refusing = self.refusing or why
+            self.stopped = self.stopped or self.refusing
 
     def check(self) -> None:
         """Raise if every request of a role failed: a program or a metric may have hidden that from its caller.
@@ -255,7 +303,7 @@ class Meter:
         if cap.kind is CapKind.SECONDS and cap.role is None:
             return self.elapsed
         name = {
-            CapKind.LM_CALLS: "requests",
+            CapKind.LM_CALLS: self._counted,
             CapKind.TOKENS: "tokens",
             CapKind.COST: "cost",
             CapKind.SECONDS: "seconds",
@@ -268,6 +316,15 @@ class Meter:
         if self.refusing:
             self.stopped = self.stopped or self.refusing
             raise BudgetExceededError(self.refusing)
+
+    def _admit_to_whole(self, role: Role) -> None:
+        if self._whole is None:
+            return
+        try:
+            self._whole.admit(role)
+        except BudgetExceededError as error:  # whoever makes the calls of a part may hide it
+            self._whole.halted = self._whole.halted or error
+            raise
 
     def _reached(self, role: Role) -> str | None:
         """Return which cap a further call of a role would exceed, in words."""
@@ -282,6 +339,10 @@ class Meter:
             if used >= cap.limit:
                 return f"{cap} is reached"
         return None
+
+    def _pay(self, role: Role, cost: float | None) -> None:
+        was = self.usage[role].cost
+        self.usage[role] = replace(self.usage[role], cost=None if was is None or cost is None else was + cost)
 
     def _change(self, role: Role, **amounts: float) -> None:
         was = self.usage[role]

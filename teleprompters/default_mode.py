@@ -9,6 +9,7 @@ return the winner if it is better than the seed beyond doubt, else the seed
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -22,7 +23,7 @@ from ..programs.demo_rewriter import DemonstrationRewriter
 from ..programs.rules import words
 from .batches import Batches
 from .board import Board, Member
-from .budget import Budget, times
+from .budget import Budget, Calls, times, together
 from .candidates import Candidate, candidate_of, instruct
 from .demo_pool import bootstrapped, given_demonstrations, good, joined
 from .demonstrations import Demonstration, improve
@@ -81,12 +82,18 @@ class _DefaultMode:
         self._queries, self._held = (
             (list(run.trainset), list(run.valset))
             if run.valset
-            else split(run.trainset, num_val=settings.num_val, num_search=settings.first_size)
+            else split(
+                run.trainset,
+                num_val=len(run.trainset) if settings.fill else settings.num_val,
+                num_search=settings.first_size,
+            )
         )
         self._predictors = len(run.root)
+        self._criteria = run.criteria_calls
         self._budget = Budget(run.lms.meter)
         self._settings = self._fitting(settings)
-        self._held = self._held[: self._settings.num_val]
+        number = self._settings.num_val
+        self._held, self._spare = self._held[:number], self._held[number:] if settings.fill else []
         self._board: Board[Candidate] = Board(length=lambda candidate: sum(len(text) for _, text in candidate))
         longest = max(len(words(text)) for _, text in run.root)
         self._proposals = MinibatchProposals(
@@ -102,13 +109,16 @@ class _DefaultMode:
         self._programs: dict[int, dspy.Module] = {}
         self._ahead: list[Task[Entry | None]] = []
         self._rounds: list[Round[Candidate]] = []
+        self._made = 0
 
     def outcome(self) -> Outcome:
         """Return what the whole run ends with."""
         run = self._run
         leader = self._search()
         demonstrations = self._demonstrations(leader)
-        finals = FinalSelection(run, self._held, self._budget, evaluation=run.evaluation_calls)
+        finals = FinalSelection(
+            run, self._held, self._budget, evaluation=run.evaluation_calls, spare=self._spare, criteria=self._criteria
+        )
         finalists = finals.finalists(
             leader.candidate, demonstrations, k=self._settings.k, search_gain=self._board.value(leader) / LEVELS
         )
@@ -131,7 +141,7 @@ class _DefaultMode:
             search_value=to_unit(self._board.expected(leader)),
             candidates=self._candidates(returned),
             num_train=len(self._queries),
-            num_val=len(self._held),
+            num_val=len(finals.held),
             details={
                 "returned": returned.part.value,
                 "winner_curse": selected.winner_curse if selected else None,
@@ -146,11 +156,13 @@ class _DefaultMode:
         num_val = min(settings.num_val, len(self._held))
         expected = planned_calls(
             settings, num_train=len(self._queries), num_val=num_val,
-            predictors=self._predictors, optimize_demos=self._choices.optimize_demos,
+            predictors=self._predictors, optimize_demos=self._choices.optimize_demos, criteria=self._criteria,
         )  # fmt: skip
         share = self._budget.share(expected)
         # A `valset` of the user's may be larger than the preset's: what the plan leaves goes there.
-        more = self._budget.fits(held_out_calls(evaluation_calls(task=self._predictors)), besides=expected)
+        more = self._budget.fits(
+            held_out_calls(evaluation_calls(task=self._predictors), criteria=self._criteria), besides=expected
+        )
         return replace(
             settings,
             first_size=max(min(3, len(self._queries)), int(settings.first_size * share)),
@@ -168,7 +180,7 @@ class _DefaultMode:
             start=self._start,
             select=self._choices.select,
             beam_size=settings.beam_size,
-            depth=settings.depth,
+            depth=sys.maxsize if settings.fill and not self._budget.unlimited else settings.depth,
             first_size=settings.first_size,
             rungs=settings.rungs,
             go_on=self._affordable,
@@ -181,7 +193,7 @@ class _DefaultMode:
                 if not finished.number:
                     check_criteria(self._settled_criteria())
                     run.check()
-                run.progress.round(finished, self._board, run.lms.meter)
+                run.progress.round(finished, self._board)
                 self._save_trace()
         except BudgetExceededError as error:
             if not self._rounds:
@@ -199,16 +211,29 @@ class _DefaultMode:
         if len(self._rounds) == 1:
             self._fit_held()
         level = level_calls(self._settings, nodes=len(self._rounds[-1].beam), evaluation=evaluation)
-        return self._run.affords(level, final=times(len(self._held), held_out_calls(evaluation)))
+        held_out = held_out_calls(evaluation, criteria=self._criteria)
+        if len(self._rounds) > self._settings.depth:
+            return self._more(level, held_out)
+        return self._run.affords(level, final=times(len(self._held), held_out))
+
+    def _more(self, level: Calls, held_out: Calls) -> bool:
+        """Tell whether a level beyond `depth` can be paid once every held-out query is; only `fill` asks."""
+        made = self._run.lms.meter.totals("requests")
+        idle, self._made = made == self._made, made
+        final = times(len(self._held) + len(self._spare), held_out)
+        return not idle and self._budget.fits(together(level, final)) >= 1
 
     def _fit_held(self) -> None:
         """Hold out fewer queries if the plan is more than what is left: now it is known what a call takes."""
         planned = planned_calls(
             replace(self._settings, first_size=0), num_train=0, num_val=len(self._held),
-            predictors=self._predictors, optimize_demos=self._choices.optimize_demos,
+            predictors=self._predictors, optimize_demos=self._choices.optimize_demos, criteria=self._criteria,
         )  # fmt: skip
         share = min(1.0, self._budget.fits(planned))
-        self._held = self._held[: max(FEWEST_PAIRS, int(len(self._held) * share))]
+        number = max(FEWEST_PAIRS, int(len(self._held) * share))
+        if self._settings.fill:
+            self._spare = [*self._held[number:], *self._spare]
+        self._held = self._held[:number]
 
     def _start(self, member: Member[Candidate], query: int) -> Judging:
         if member.number not in self._programs:

@@ -34,6 +34,7 @@ from ..serving.caps import CapKind, caps_of
 from .candidates import base_of, candidate_of
 from .default_mode import Choices, OnNoGain, default_mode
 from .evaluation import Evaluator, Metric
+from .held_out import split
 from .minibatch_proposals import Credit
 from .paper_mode import PAPER_DEMO_ITERS, paper_mode
 from .presets import MinibatchSettings, PaperSettings, check_number, search_settings
@@ -43,6 +44,7 @@ from .run import Run
 from .run_config import run_config
 from .selection import selection
 from .session import Session, session
+from .steps import Steps, paper_steps, planned_steps
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -80,7 +82,7 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
         seed: Seed of the comparison's bootstrap; the paper's search itself draws nothing.
         log_dir: Where the run directory is written; one that holds an interrupted run is resumed. None: nowhere.
         track_stats: Whether the result carries `candidate_programs` and `drpo_result`.
-        display_progress: Whether progress is printed. None: if the standard error stream is a terminal.
+        display_progress: Whether progress is shown. None: in a notebook, or if the standard error stream is a terminal.
         rules: The words that open the rewriter's prompt. None: ours, made for assistants.
         select: Which candidates go on in the default mode: `"beam"`, `"greedy"`, `"pareto"` or `"mc"`. None: beam.
         credit: Which predictors a level of the default mode rewrites: `"trace"`, `"round_robin"` or `"all"`.
@@ -209,8 +211,8 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
             ProgramFailureError: If the program failed `max_errors` times.
             JudgeError: If most judgements cannot be read.
         """
-        _check_examples(trainset, name="trainset")
-        _check_examples(valset or (), name="valset", empty=True)
+        check_examples(trainset, name="trainset")
+        check_examples(valset or (), name="valset", empty=True)
         search, seed = self._search_settings(), self.seed if seed is None else seed
         base, lms = base_of(student, k=self.k), resolve_lms(self, student)
         candidate_of(base)  # a student without predictors is refused here, before anything is written
@@ -225,6 +227,7 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
             patience=self.outage_patience, display_progress=self.display_progress,
         ) as opened:  # fmt: skip
             run = self._run(opened, base, search, trainset=trainset, valset=valset or (), seed=seed)
+            opened.progress.follow(*self._plan(search, trainset, valset or (), predictors=len(run.root)))
             if isinstance(search, PaperSettings):
                 outcome = paper_mode(run, search, demo_iters=self._paper_demo_iters())
             else:
@@ -257,6 +260,27 @@ class DRPOTeleprompter(Teleprompter):  # type: ignore[misc]  # DSPy has no type 
             ),
             progress=opened.progress, seed=seed,
         )  # fmt: skip
+
+    def _plan(
+        self,
+        search: PaperSettings | MinibatchSettings,
+        trainset: Sequence[dspy.Example],
+        valset: Sequence[dspy.Example],
+        *,
+        predictors: int,
+    ) -> tuple[Steps, int]:
+        """Return about how many calls the steps of the run make, and the number of the last level."""
+        if isinstance(search, PaperSettings):
+            steps = paper_steps(search, num_val=len(valset), predictors=predictors)
+            return steps, min(search.depth, len(trainset)) - 1
+        queries, held = trainset, valset
+        if not valset:
+            queries, held = split(trainset, num_val=search.num_val, num_search=search.first_size)
+        steps = planned_steps(
+            search, num_train=len(queries), num_val=min(len(held), search.num_val), predictors=predictors,
+            optimize_demos=self._choices().optimize_demos,
+        )  # fmt: skip
+        return steps, search.depth
 
     def _search_settings(self) -> PaperSettings | MinibatchSettings:
         names = ("beam_size", "n_actions", "depth", "max_depth_increase", "minibatch_size", "temperature")
@@ -298,7 +322,17 @@ def _member(kind: type[E], name: str, value: str) -> E:
         raise ConfigError(f"{name}={value!r}: choose one of {', '.join(map(repr, map(str, kind)))}") from None
 
 
-def _check_examples(examples: Sequence[dspy.Example], *, name: str, empty: bool = False) -> None:
+def check_examples(examples: Sequence[dspy.Example], *, name: str, empty: bool = False) -> None:
+    """Refuse what is no list of examples with their inputs named.
+
+    Args:
+        examples: What was given.
+        name: The argument's name, for the error.
+        empty: Whether there may be none.
+
+    Raises:
+        ConfigError: It says which one.
+    """
     if not isinstance(examples, Sequence):
         raise ConfigError(f"{name}={examples!r}: give a list of dspy.Example(...).with_inputs(...)")
     if not examples and not empty:

@@ -17,6 +17,7 @@ from .held_out import Finalist, Part, Selected, select_finalist
 from .plan import held_out_calls
 from .pool import Task
 from .run import Run, check_criteria
+from .steps import total
 
 FIRST = 8
 """Queries on which all finalists are judged at least, before all but one drop out."""
@@ -32,10 +33,24 @@ class FinalSelection:
         held: The held-out examples.
         budget: What may still be spent.
         evaluation: The calls that it takes to answer and judge a query.
+        spare: More held-out examples, for calls that are left.
+        criteria: The calls that it takes to choose the criteria of one.
     """
 
-    def __init__(self, run: Run, held: Sequence[dspy.Example], budget: Budget, *, evaluation: Calls) -> None:
-        self._run, self._held, self._budget, self._evaluation = run, held, budget, evaluation
+    def __init__(
+        self,
+        run: Run,
+        held: Sequence[dspy.Example],
+        budget: Budget,
+        *,
+        evaluation: Calls,
+        spare: Sequence[dspy.Example] = (),
+        criteria: float = 1.0,
+    ) -> None:
+        self.held = [*held, *spare]
+        """The held-out examples that it may be made on."""
+        self._run, self._usual, self._budget, self._evaluation = run, len(held), budget, evaluation
+        self._each = held_out_calls(evaluation, criteria=criteria)
         self.seed = Finalist(Part.SEED, run.base, run.working, dict(run.root), 0.0)
         """The student as it was given."""
 
@@ -68,17 +83,18 @@ class FinalSelection:
 
     def select(self, finalists: Sequence[Finalist]) -> Selected | None:
         """Return the outcome; None if there is nothing to select from, or on, or no calls are left for it."""
-        run, evaluation, held = self._run, self._evaluation, len(self._held)
-        first = max(FIRST, int(held * FIRST_SHARE)) if len(finalists) > 1 else 0
+        run, evaluation, held = self._run, self._evaluation, len(self.held)
+        first = max(FIRST, int(self._usual * FIRST_SHARE)) if len(finalists) > 1 else 0
         others = times(first * (len(finalists) - 1), evaluation)
-        number = int(min(held, self._budget.fits(held_out_calls(evaluation), besides=others)))
+        number = int(min(held, self._budget.fits(self._each, besides=others)))
         if len(finalists) > 1 and number < min(first, held):  # no calls for a race: the favourite alone
             return self.select(finalists[:1])
         if not finalists or number < 2:
             return None
+        run.progress.begin("final selection", calls=total(times(number, held_out_calls(evaluation))) + total(others))
         run.progress.say(f"final selection: {len(finalists)} finalists and the seed on {number} held-out queries")
         ahead = [
-            run.pool.start(f"held-out criteria {query}", run.criteria_of, self._held[query]) for query in range(number)
+            run.pool.start(f"held-out criteria {query}", run.criteria_of, self.held[query]) for query in range(number)
         ]
         rest = number - min(first, number)
         # A cap that is reached all the same costs the whole rung: then a part is better than nothing.
@@ -87,7 +103,7 @@ class FinalSelection:
 
         def start(finalist: Finalist, query: int) -> Judging:
             label = f"held-out {finalist.part.value}/{query}"
-            return Judging(run.pool.start(label, run.judge, (finalist.working, self._held[query])))
+            return Judging(run.pool.start(label, run.judge, (finalist.working, self.held[query])))
 
         selected = select_finalist(
             self.seed, finalists, rungs=[rung for rung in rungs if rung], start=start, bootstrap_seed=run.seed

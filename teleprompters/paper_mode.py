@@ -92,7 +92,7 @@ def _search(run: Run, settings: PaperSettings) -> list[Level[Candidate]]:
         for level in levels:
             found.append(level)
             ahead.reach(level.depth)
-            run.progress.level(level, run.lms.meter)
+            run.progress.level(level)
             run.write_trace(lambda: trace_data(found), trace_markdown)
             if run.valset and not _affordable(run, settings, nodes=len(level.beam)):
                 break

@@ -12,9 +12,14 @@ def evaluation_calls(*, task: float, judge: float = 1.0) -> Calls:
     return {Role.TASK: task, Role.JUDGE: judge}
 
 
-def held_out_calls(evaluation: Calls) -> Calls:
-    """Return the calls that compare a program with the seed on one held-out query."""
-    return together({Role.CRITERIA: 1}, times(2, evaluation))
+def held_out_calls(evaluation: Calls, *, criteria: float = 1.0) -> Calls:
+    """Return the calls that compare a program with the seed on one held-out query.
+
+    Args:
+        evaluation: Calls that answer and judge it.
+        criteria: Calls that choose its criteria: 0 if they are given.
+    """
+    return together({Role.CRITERIA: criteria}, times(2, evaluation))
 
 
 def level_calls(settings: MinibatchSettings, *, nodes: int, evaluation: Calls) -> Calls:
@@ -33,7 +38,13 @@ def level_calls(settings: MinibatchSettings, *, nodes: int, evaluation: Calls) -
 
 
 def planned_calls(
-    settings: MinibatchSettings, *, num_train: int, num_val: int, predictors: int = 1, optimize_demos: bool = True
+    settings: MinibatchSettings,
+    *,
+    num_train: int,
+    num_val: int,
+    predictors: int = 1,
+    optimize_demos: bool = True,
+    criteria: float = 1.0,
 ) -> Calls:
     """Return about how many calls a run makes.
 
@@ -43,6 +54,7 @@ def planned_calls(
         num_val: Queries held out.
         predictors: LM calls that one run of the program makes.
         optimize_demos: Whether demonstrations are collected.
+        criteria: Calls that choose the criteria of a query: 0 if they are given.
     """
     evaluation = evaluation_calls(task=predictors)
     first = min(settings.first_size, num_train)
@@ -54,11 +66,11 @@ def planned_calls(
     finalists = 3 if optimize_demos else 1
     early = min(num_val, max(8, num_val // 6)) if finalists > 1 else 0
     return together(
-        {Role.CRITERIA: first},
+        {Role.CRITERIA: criteria * first},
         times(first, evaluation),
         *levels,
         {Role.PROMPT: rewrites, Role.JUDGE: rewrites},
-        times(num_val, held_out_calls(evaluation)),
+        times(num_val, held_out_calls(evaluation, criteria=criteria)),
         times(early * (finalists - 1), evaluation),
     )
 

@@ -10,7 +10,11 @@ from typing import Any, Generic, TypeVar
 
 from ..errors import BudgetExceededError
 from ..serving.calls import call_scope
+from ..serving.caps import CapKind
 from ..serving.meter import Meter
+
+CALLS = 4
+"""How many calls a task makes at most, as a rule."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -138,9 +142,17 @@ class TaskPool:
             Exception: The first failure of a task, once those that run have ended.
         """
         tasks = list(enumerate(items))
-        if self._executor is None or len(tasks) < 2:
+        if self._executor is None or len(tasks) < 2 or self._may_run_out(len(tasks)):
             return [self._run(f"{label}/{index}", function, item) for index, item in tasks]
         return self.gather([self.start(f"{label}/{index}", function, item) for index, item in tasks])
+
+    def _may_run_out(self, count: int) -> bool:
+        """Tell whether a cap may be reached by so many tasks: which of them come first must not depend on threads."""
+        caps = [cap for cap in self._meter.caps if cap.kind is CapKind.LM_CALLS]
+        if not any(cap.limit - (self._meter.used(cap) or 0) < CALLS * count for cap in caps):
+            return False
+        wait(list(self._open))
+        return True
 
     def _run(self, label: str, function: Callable[[T], R], item: T) -> R:
         with call_scope(label):

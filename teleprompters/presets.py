@@ -63,6 +63,9 @@ class MinibatchSettings:
     """Most rules of a merged instruction."""
     max_words: int = 220
     """Most words of an instruction; a seed that is longer may grow by half of this."""
+    fill: bool = False
+    """Whether a cap on calls is what the run shall use, not only what it must not exceed: what is left after `depth`
+    levels goes to more held-out queries, and once all of them can be paid, to more levels."""
 
     @property
     def rungs(self) -> tuple[int, ...]:

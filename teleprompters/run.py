@@ -12,6 +12,7 @@ from dspy.utils.exceptions import LMError
 
 from ..errors import JudgeError
 from ..metrics.ledger import Entry, Source
+from ..metrics.reward import query_of
 from ..programs.lm_state import save
 from ..programs.outages import is_given_up
 from ..serving.calls import current_task
@@ -27,6 +28,7 @@ from .proposal import Writer
 from .result import Comparison, Decision, bill_data, result_data
 from .roles import RunLMs
 from .run_directory import RunDirectory
+from .shown_result import ShownResult
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,19 @@ class Run:
             return evaluation_calls(task=len(self.root))
         return evaluation_calls(task=usage[Role.TASK].calls / judged, judge=usage[Role.JUDGE].calls / judged)
 
+    @property
+    def criteria_calls(self) -> float:
+        """How many calls it takes to choose the criteria of a query: fewer than one if some are given.
+
+        What an LM chose counts as not given, else a run that is begun again would plan another way than before.
+        """
+        reward, examples = self.lms.reward, [*self.trainset, *self.valset]
+        if reward is None:
+            return 1.0
+        entries = [reward.ledger.get(query_of(example)) for example in examples]
+        given = sum(entry is not None and entry.source in (Source.USER, Source.OFFICIAL) for entry in entries)
+        return 1.0 - given / len(examples)
+
     def criteria_of(self, example: dspy.Example) -> Entry | None:
         """Return the pinned criteria of an example; None if the request took too long, or the metric has no criteria.
 
@@ -176,7 +191,7 @@ class Run:
             self.directory.write_json("bill.json", bill)
             # The last file: a directory that has it is finished.
             self.directory.write_json("result.json", result)
-        return outcome.program, {**result, "bill": bill}
+        return outcome.program, ShownResult(result, bill=bill)
 
     def described(self, candidate: Candidate, score: float | None) -> dict[str, Any]:
         """Return a candidate as `candidate_programs` lists it."""

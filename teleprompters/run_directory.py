@@ -116,19 +116,34 @@ class RunDirectory:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file of the directory, whole or not at all."""
-        target, partial = self.path / name, self.path / f".{name}.partial"
+        target = self.path / name
+        partial = target.with_name(f".{target.name}.partial")
         with self._writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
             partial.unlink(missing_ok=True)
             partial.write_text(text, encoding="utf-8", errors="backslashreplace")
             os.replace(partial, target)
 
     def replace(self, name: str, write: Any) -> None:
         """Let `write(path)` write a file of the directory aside, then put it in its place."""
-        partial = self.path / f".partial.{name}"
-        with self._writing(self.path / name):
+        target = self.path / name
+        partial = target.with_name(f".partial.{target.name}")
+        with self._writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
             partial.unlink(missing_ok=True)
             write(partial)
-            os.replace(partial, self.path / name)
+            os.replace(partial, target)
+
+    def record(self, name: str) -> CallLog:
+        """Open another record of calls, that of a part of the run; whoever asks for it closes it.
+
+        Args:
+            name: The file, relative to the directory.
+        """
+        target = self.path / name
+        with self._writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        return CallLog(target)
 
     @contextmanager
     def _writing(self, target: Path) -> Iterator[None]:

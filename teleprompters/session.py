@@ -57,7 +57,7 @@ def session(
         num_threads: Calls under way at once, at least 1. None: `dspy.settings.num_threads`.
         timeout: Seconds after which a try of a call is given up. None: never.
         patience: Seconds that an outage is waited for.
-        display_progress: Whether steps are printed. None: if the standard error stream is a terminal.
+        display_progress: Whether steps are shown. None: in a notebook, or if the standard error stream is a terminal.
 
     Raises:
         RunDirectoryError: If the directory is in use, damaged, of other work, or cannot be written.
@@ -69,10 +69,10 @@ def session(
         if log_dir is not None:
             directory = stack.enter_context(RunDirectory(log_dir, config=config or {}))
         bound = lms.metered(directory.calls if directory else None, timeout=timeout, patience=patience)
-        progress = Progress(display_progress)
-        stack.enter_context(progress.warning())
-        stack.enter_context(interruptible(bound.meter, shown=progress.shown))
-        stack.callback(progress.halted, bound.meter)
+        progress = Progress(display_progress, bound.meter)
+        stack.enter_context(progress.showing())
+        stack.enter_context(interruptible(bound.meter, shown=progress.shown and not progress.draws))
+        stack.callback(progress.halted)
         pool = stack.enter_context(TaskPool(num_threads or dspy.settings.num_threads, meter=bound.meter))
         stack.enter_context(dspy.context(lm=bound.task, trace=[]))
         yield Session(directory, bound, pool, progress)

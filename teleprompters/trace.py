@@ -51,15 +51,15 @@ def trace_markdown(data: dict[str, Any]) -> str:
     for node in data["nodes"]:
         if node["level"] != level:
             level = node["level"]
-            lines += [f"## Level {level}", "", *_fenced("query", node["query"])]
+            lines += [f"## Level {level}", "", *fenced("query", node["query"])]
         mark = "*" if node["best"] else ""
         reward = "missing" if node["reward"] is None else f"{node['reward']:.2f}"
         fate = "kept" if node["kept"] else "dropped"
         parent = "" if node["parent"] is None else f", from node {node['parent']}"
         lines += [f"### Node {node['number']}{mark}: reward {reward}, value {node['value']:.3f}, {fate}{parent}", ""]
         for name, instruction in node["instructions"].items():
-            lines += _fenced(f"instruction of {name}", instruction)
-        lines += [*_fenced("answer", node["answer"]), *_verdicts(node)]
+            lines += fenced(f"instruction of {name}", instruction)
+        lines += [*fenced("answer", node["answer"]), *_verdicts(node)]
     return "\n".join([*lines, *_finals(data["final"])]) + "\n"
 
 
@@ -196,11 +196,11 @@ def rounds_markdown(data: dict[str, Any]) -> str:
         fate = "kept" if node["kept"] else "dropped"
         lines += [f"### Node {node['number']}{mark}: {node['origin']}{parent}, value {node['value']:+.3f}, {fate}", ""]
         for name, instruction in node["instructions"].items():
-            lines += _fenced(f"instruction of {name}", instruction)
+            lines += fenced(f"instruction of {name}", instruction)
         for number, found in enumerate(node["evaluations"], start=1):
             reward = "missing" if found["reward"] is None else f"{found['reward']:.2f}"
             lines += [f"#### Query {number}: reward {reward}", ""]
-            lines += [*_fenced("query", found["query"]), *_fenced("answer", found["answer"]), *_verdicts(found)]
+            lines += [*fenced("query", found["query"]), *fenced("answer", found["answer"]), *_verdicts(found)]
     return "\n".join([*lines, *_finals(data["final"])]) + "\n"
 
 
@@ -226,11 +226,12 @@ def _verdicts(found: dict[str, Any]) -> list[str]:
     rationales = "\n".join(
         f"{score['criterion']}: {score['rationale']}" for score in found["scores"] if score["rationale"]
     )
-    lines += _fenced("reasons", rationales) if rationales else []
-    return [*lines, *(_fenced("error", found["error"]) if found["error"] else [])]
+    lines += fenced("reasons", rationales) if rationales else []
+    return [*lines, *(fenced("error", found["error"]) if found["error"] else [])]
 
 
-def _fenced(title: str, text: str) -> list[str]:
+def fenced(title: str, text: str) -> list[str]:
+    """Return the lines of Markdown that show a model's text, with no markup of its own read."""
     text = visible(text)  # the page is shown on terminals; `trace.json` has the text as it was
     longest = max([2, *map(len, re.findall("`+", text))])
     fence = "`" * (longest + 1)

@@ -11,7 +11,7 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("search", ["default", "paper"])
+@pytest.mark.parametrize("search", ["default", "paper", "compare"])
 def test_killed_runs_end_as_the_one_that_was_left_alone(search: str, tmp_path: Path) -> None:
     """Program, result and trace are equal byte by byte, and no reply on record is asked for again."""
     script = Path(__file__).parents[1] / "benchmarks" / "kills.py"

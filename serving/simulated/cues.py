@@ -8,6 +8,7 @@ trace sees about the same quality as the judge does.
 # ruff: noqa: E501  # tables: one entry, one line
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -144,6 +145,18 @@ FILLER: tuple[str, ...] = (
     "In this context it is worth remembering that context is everything.",
 )
 """Sentences without content, which padded answers are full of."""
+
+
+CONSTANT_WORDS = frozenset(
+    word
+    for sentence in (
+        *(text for levels in CUES.values() for texts in levels for text in texts),
+        *(text for texts in REFUSALS for text in texts),
+        *FILLER,
+    )
+    for word in re.findall(r"[^\W\d_]{4,}", sentence.replace("{topic}", " ").casefold())
+)
+"""The words of four letters or more that stand in answers whatever they are about."""
 
 
 def _fragment(sentence: str) -> str:

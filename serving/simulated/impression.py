@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from .cues import count_filler, read_cues, read_refusal
+from .cues import CONSTANT_WORDS, count_filler, read_cues, read_refusal
 from .facets import CRITERIA
+from .queries import topic_of
 
 _REFUSES = re.compile(
     r"\b(?:i (?:can't|cannot|won't|will not) (?:help|assist|do|provide)|i'm not able to help)", re.IGNORECASE
@@ -26,6 +27,7 @@ _WARMTH = re.compile(
     r"\b(?:sorry|understand|feel|glad|good luck|take your time|it is fair|you are not)\b", re.IGNORECASE
 )
 _ORDER = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)]|#+|\|)\s*\S|\*\*", re.MULTILINE)
+_WORDS = re.compile(r"[^\W\d_]{4,}")
 _WEIGHING = re.compile(r"\b(?:but|however|on the other hand|trade-off|whereas|although)\b", re.IGNORECASE)
 
 
@@ -46,6 +48,25 @@ def read_answer(text: str) -> Mapping[str, float]:
         levels["Conciseness"] = min(levels["Conciseness"], 2.0)
         levels["Clarity"] = max(1.0, levels["Clarity"] - excess / 20)
     return levels
+
+
+def strays(text: str, query: str) -> bool:
+    """Tell whether an answer of the base model is about something else than its query.
+
+    It names the topic in most sentences, so one that holds neither the topic nor any other word that the query has of
+    its own answers another query.
+
+    Example:
+        >>> strays("I keep it brief on knives.", "How do I clean a wool rug?")
+        True
+        >>> strays("I keep it brief on wool rug.", "How do I clean a wool rug?")
+        False
+    """
+    lowered = text.casefold()
+    own = [word for word in _WORDS.findall(query.casefold()) if word not in CONSTANT_WORDS]
+    if not own or not read_cues(text) or topic_of(query) in lowered:
+        return False
+    return not any(word in lowered for word in own)
 
 
 def _seen(text: str) -> Mapping[str, float]:

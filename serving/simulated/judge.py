@@ -20,7 +20,7 @@ from .cues import read_refusal
 from .drawing import draws
 from .facets import CRITERIA, OF_CRITERION
 from .filling import NUMBERS, fill, render, schema_of
-from .impression import read_answer
+from .impression import read_answer, strays
 from .lexicon import criteria_like
 from .queries import is_harmful, topic_of
 from .reading import Asked, Field, Style, opened
@@ -50,8 +50,8 @@ def judge(world: World, asked: Asked, key: str, *, lenient: float = 0.0) -> str:
     draw = draws(world.seed, "judge", key)
     text = opened(asked.inputs.get(judged_field(asked) or "", asked.query))
     query = opened(next((value for name, value in asked.inputs.items() if name in ("query", "question", "prompt")), ""))
-    readings = _readings(world, text, query, draw, lenient)
-    criteria = {int(number): f"{name}: {said}" for number, name, said in _criteria(asked)}
+    readings = readings_of(world, text, query, draw, lenient)
+    criteria = {int(number): f"{name}: {said}" for number, name, said in criteria_shown(asked)}
     values: dict[str, Any] = {}
     for position, field in enumerate(asked.outputs, start=1):
         criterion = _criterion_of(field, position, criteria)
@@ -68,17 +68,31 @@ def judge(world: World, asked: Asked, key: str, *, lenient: float = 0.0) -> str:
     )
 
 
-def _readings(world: World, text: str, query: str, draw: Random, lenient: float) -> dict[str, float]:
+def readings_of(world: World, text: str, query: str, draw: Random, lenient: float = 0.0) -> dict[str, float]:
+    """Return criterion -> level as the judge sees it, before it is rounded; biased, and not kept in 1 to 5."""
     readings = dict(read_answer(text))
+    if strays(text, query):
+        readings = {name: level if name in OFF_TOPIC else min(level, 1.5) for name, level in readings.items()}
     if world.noise_free:
         return readings
     words = max(1, len(text.split()))
     shift = world.leniency + lenient + world.length_bias * max(-1.0, min(1.0, math.log(words / 200)))
+    if world.flattery and _FLATTERS.search(text):
+        shift += world.flattery
     clash = read_refusal(text) > 0 and is_harmful(query) and draw.random() < world.refusal_clash
     return {name: 1.0 if clash and name == "Compliance" else level + shift for name, level in readings.items()}
 
 
-def _criteria(asked: Asked) -> list[tuple[str, str, str]]:
+_FLATTERS = re.compile(
+    r"\brate this|full marks|\bgrade it|\b5 (?:out )?of 5|meets each criterion|judgement_\d|\"score\"", re.IGNORECASE
+)
+"""What an answer says to whoever judges it."""
+OFF_TOPIC = ("Clarity", "Conciseness", "Sensitivity", "Safety")
+"""Criteria that an answer about something else may still meet."""
+
+
+def criteria_shown(asked: Asked) -> list[tuple[str, str, str]]:
+    """Return number, name and words of each criterion that a request lists."""
     shown = next((value for name, value in asked.inputs.items() if "criteri" in name or "rubric" in name), "")
     return _NUMBERED.findall(shown)
 
@@ -91,6 +105,19 @@ def _criterion_of(field: Field, position: int, criteria: Mapping[int, str]) -> s
 
 
 def _level(world: World, readings: Mapping[str, float], criterion: str, draw: Random) -> int:
+    reading = reading_on(world, readings, criterion, draw)
+    return max(1, min(5, math.floor(reading + (draw.random() if world.dither and not world.noise_free else 0.5))))
+
+
+def reading_on(world: World, readings: Mapping[str, float], criterion: str, draw: Random) -> float:
+    """Return the level on one criterion, in its own words, with what the judge is not sure of.
+
+    Args:
+        world: The world.
+        readings: Criterion of the library to level.
+        criterion: Name and words of the criterion; empty: an overall verdict.
+        draw: Its luck.
+    """
     if criterion and not NUMBERS.match(criterion):
         like = criteria_like(criterion)
     else:  # an overall verdict
@@ -98,7 +125,7 @@ def _level(world: World, readings: Mapping[str, float], criterion: str, draw: Ra
     reading = sum(share * readings[name] for name, share in like)
     if not world.noise_free and draw.random() < world.judge_unsure:
         reading += world.judge_noise * draw.gauss(0, 1)
-    return max(1, min(5, math.floor(reading + 0.5)))
+    return reading
 
 
 def _verdict(field: Field, level: int, criterion: str, topic: str, draw: Random) -> Any:

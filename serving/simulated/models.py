@@ -18,6 +18,7 @@ from .drawing import digest, draws
 from .filling import render
 from .impression import read_answer
 from .judge import judge, judged_field
+from .pairing import compare, compares
 from .prompt import write, writes_prompts
 from .reading import Asked, Style, opened, read_request
 from .world import World
@@ -111,6 +112,8 @@ class SimulatedModels:
             query = opened(asked.inputs.get("query") or asked.query)
             style = asked.style if asked.style is not Style.PLAIN else Style.JSON
             return render(style, choice_values(self.world, asked, query, key))
+        if compares(asked):
+            return compare(self.world, asked, key)
         if judges(request.model, asked):
             lenient = 0.0 if request.model == "sim/judge" or self.world.noise_free else self.world.self_leniency
             return judge(self.world, asked, key, lenient=lenient)

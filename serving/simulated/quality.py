@@ -20,7 +20,8 @@ luck are fitted to that.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...errors import ConfigError
@@ -29,12 +30,11 @@ from .facets import CRITERIA
 from .impression import read_answer
 from .lexicon import Guidance, read_guidance
 from .queries import is_harmful
+from .reading import Asked, Style
 from .world import World
 
 if TYPE_CHECKING:
     import dspy
-
-    from .reading import Asked
 
 COSTS: Mapping[str, Mapping[str, float]] = {
     "Conciseness": {"Depth": 0.9, "Engagement": 0.3, "Empathy": 0.2, "Limitations": 0.2},
@@ -103,9 +103,34 @@ def expected(world: World, z: Mapping[str, float]) -> dict[str, float]:
 
 def true_quality(world: World, program: dspy.Module, queries: Sequence[str | dspy.Example]) -> float:
     """Return the expected reward of a program; see `World.true_quality`."""
+    from .criteria import criteria_for
+
+    total = 0.0
+    for asked in _requests(world, program, queries):
+        quality = expected(world, latent(world, asked))
+        chosen = criteria_for(world, asked.query)
+        total += sum(quality[name] for name in chosen) / len(chosen)
+    return total / len(queries)
+
+
+def true_levels(
+    world: World, program: dspy.Module, queries: Sequence[str | dspy.Example], *, samples: int
+) -> list[dict[str, float]]:
+    """Return criterion -> expected level of each query's answer; see `World.true_levels`."""
+    from .base import answer
+
+    found = []
+    for asked in _requests(world, program, queries):
+        plain = replace(asked, style=Style.PLAIN, outputs=())
+        drawn = [read_answer(answer(world, plain, f"{sample}|{asked.query}", 0.0)) for sample in range(samples)]
+        found.append({name: sum(levels[name] for levels in drawn) / samples for name in CRITERIA})
+    return found
+
+
+def _requests(world: World, program: dspy.Module, queries: Sequence[str | dspy.Example]) -> Iterator[Asked]:
+    """Yield what a program's last call for each query asks for, without luck."""
     import dspy
 
-    from .criteria import criteria_for
     from .engine import SimulatedEngine
     from .models import SimulatedModels
     from .reading import read_request
@@ -116,7 +141,6 @@ def true_quality(world: World, program: dspy.Module, queries: Sequence[str | dsp
     lm = dspy.LM("sim/base", engine=engine, cache=False, num_retries=0, temperature=0.0)
     copied = program.deepcopy()
     copied.set_lm(lm)
-    total = 0.0
     for query in queries:
         engine.requests.clear()
         inputs = _inputs(program, query)
@@ -124,11 +148,7 @@ def true_quality(world: World, program: dspy.Module, queries: Sequence[str | dsp
             copied(**inputs)
         if not engine.requests:
             raise ConfigError(f"program={type(program).__name__}: it called no LM for the query {str(query)[:60]!r}")
-        asked = read_request(engine.requests[-1])
-        quality = expected(world, latent(world, asked))
-        chosen = criteria_for(world, asked.query)
-        total += sum(quality[name] for name in chosen) / len(chosen)
-    return total / len(queries)
+        yield read_request(engine.requests[-1])
 
 
 def _inputs(program: dspy.Module, query: str | dspy.Example) -> dict[str, object]:

@@ -93,12 +93,21 @@ class World:
     """Standard deviation of the judge's reading of one criterion, in levels, where it is not sure."""
     judge_unsure: float = 0.07
     """Share of readings where it is not sure, 0 to 1; the others are exact up to rounding."""
+    dither: bool = False
+    """Whether the judge rounds a reading up or down by chance, in proportion, so that its mean score is the reading;
+    else it rounds to the nearest whole score."""
     leniency: float = 0.3
     """Levels that the judge adds to every reading."""
     length_bias: float = 0.15
     """Levels that the judge adds per e-fold of length beyond 200 words (and takes for shorter answers)."""
     self_leniency: float = 0.5
     """Levels added on top where a model judges that is not the judge."""
+    position_bias: float = 0.0
+    """Levels by which the judge favours the first of two answers that it compares; below 0, the second."""
+    tie_margin: float = 0.25
+    """Levels within which two answers count as equally good to it, 0 or more."""
+    flattery: float = 0.0
+    """Levels that the judge adds where an answer praises itself, speaks to the judge or writes a verdict, 0 or more."""
     malformed_rate: float = 0.022
     """Share of the judge's replies that are no valid JSON, 0 to 1."""
     refusal_clash: float = 0.3
@@ -139,6 +148,7 @@ class World:
             _check(name, getattr(self, name), 0.0, 1.0)
         for name in _AMOUNTS:
             _check(name, getattr(self, name), 0.0)
+        _check("position_bias", self.position_bias, float("-inf"))
         counts = tuple(self.criteria_counts)
         if len(counts) != 4 or min(counts) < 0 or sum(counts) <= 0:
             raise ConfigError(f"criteria_counts={self.criteria_counts!r}: give four shares, for 2, 3, 4 and 5 criteria")
@@ -233,6 +243,29 @@ class World:
 
         return true_quality(self, program, queries)
 
+    def true_levels(
+        self, program: dspy.Module, queries: Sequence[str | dspy.Example], *, samples: int = 8
+    ) -> list[dict[str, float]]:
+        """Return the level of each criterion, 1 to 5, that a program's answers show, expected over their luck.
+
+        The program is run as in `true_quality`; then the answer to each query is written several times and its
+        sentences are read exactly. No judge has a part in it: no noise, no leniency, no rounding to whole scores.
+
+        Args:
+            program: Any DSPy program; it is left as it is.
+            queries: Texts, given to the program's first input field, or examples.
+            samples: How often each answer is drawn, at least 1.
+
+        Returns:
+            Criterion to level, one mapping per query.
+
+        Raises:
+            ConfigError: If there are no queries, or the program calls no LM for one of them.
+        """
+        from .quality import true_levels
+
+        return true_levels(self, program, queries, samples=samples)
+
     @classmethod
     def _of(cls, data: Any, source: str) -> World:
         if not isinstance(data, Mapping):
@@ -265,4 +298,5 @@ _SHARES = ("slip_rate", "judge_unsure", "malformed_rate", "refusal_clash", "inve
            "fix", "forget", "garble", "bloat", "repeat", "guess")  # fmt: skip
 _AMOUNTS = ("seed", "model", "lift", "needle_lift", "query_spread", "model_query_spread", "criterion_spread",
             "generation_noise", "slip_size", "interference", "free_load", "dilution", "free_words", "length_cost",
-            "contradiction_cost", "demo_lift", "judge_noise", "leniency", "length_bias", "self_leniency")  # fmt: skip
+            "contradiction_cost", "demo_lift", "judge_noise", "leniency", "length_bias", "self_leniency",
+            "tie_margin", "flattery")  # fmt: skip

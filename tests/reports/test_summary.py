@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from drpo.reports.summary import notes, print_summary, verdict
+from drpo.reports.summary import print_summary
+from drpo.teleprompters.verdict import notes, verdict
 
 ROLES = ("task", "judge", "criteria", "prompt")
 SEED = "You are a helpful assistant."
@@ -153,3 +154,30 @@ def test_model_text_is_not_read_as_markup(tmp_path: Path) -> None:
     shown = printed(result(instructions={"respond": "[bold]x[/bold] \x1b[31mred"}))
     assert "[bold]x[/bold]" in shown
     assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_tables_fit_and_no_figure_is_cut(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With long model names and large figures every line fits, every name is whole, and no number ends in dots."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    name = "hosted_vllm/meta-llama/Llama-3.1-405B-Instruct-with-a-name-that-is-long"
+    big = {**dict.fromkeys(ROLES, 123_456_789)}
+    data = result(
+        models={role: f"{name}-{role}" for role in ROLES}, tokens=big, lm_calls=dict.fromkeys(ROLES, 12_345),
+        truncated=dict.fromkeys(ROLES, 12), seconds=dict.fromkeys(ROLES, 123_456.7), cost=dict.fromkeys(ROLES, 123.4567),
+        simulated=True,
+    )  # fmt: skip
+    file = io.StringIO()
+    print_summary(data, seed_instructions={"respond": SEED}, log_dir=None, console=Console(file=file))
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "…" not in file.getvalue()
+    whole = "".join(line.strip() for line in lines)
+    assert all(f"{name}-{role}" in whole for role in ROLES)
+    assert "$123.4567" in file.getvalue()
+
+
+def test_models_stand_in_the_table_where_they_fit() -> None:
+    """On a usual terminal with usual names the table has them."""
+    text = printed(result(models=dict.fromkeys(ROLES, "openai/gpt-4o")))
+    assert sum("openai/gpt-4o" in line and "\u2502" in line for line in text.splitlines()) == 4

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextvars import ContextVar
 
 import pytest
+from dspy.lm15 import Message, Response, TextPart, Usage
 
 from drpo.errors import BudgetExceededError
 from drpo.serving.calls import asking
 from drpo.serving.caps import caps_of
-from drpo.serving.meter import Meter
+from drpo.serving.meter import Meter, RecordedCall
 from drpo.serving.roles import Role
 from drpo.teleprompters.pool import TaskPool
 
 THREADS = pytest.mark.parametrize("num_threads", [1, 8])
+CALL = RecordedCall(Response(None, "m", Message.assistant([TextPart("x")]), "stop", Usage()), 0.0, None)
 
 
 @THREADS
@@ -178,3 +181,19 @@ def test_an_empty_gathering_is_empty() -> None:
     """No tasks, no results, no waiting."""
     with TaskPool(4, meter=Meter()) as pool:
         assert pool.gather([]) == []
+
+
+@THREADS
+def test_the_first_tasks_get_the_last_calls(num_threads: int) -> None:
+    """Near a cap on calls it is the first tasks that are done, whatever thread is quick: what is paid for is the same."""
+    meter, done = Meter(caps_of({"max_lm_calls": 5})), []
+
+    def work(number: int) -> None:
+        time.sleep(0.002 * (8 - number))
+        meter.admit(Role.TASK)
+        meter.finish(Role.TASK, CALL)
+        done.append(number)
+
+    with TaskPool(num_threads, meter=meter) as pool, pytest.raises(BudgetExceededError):
+        pool.map("level", work, range(8))
+    assert done == [0, 1, 2, 3, 4]

@@ -1,68 +1,76 @@
-import importlib.util
-import json
 import logging
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Iterator
 
 import dspy
 import pytest
+from contest import QUERIES, contest
 
 from drpo import DRPOTeleprompter, Responder
+from drpo.serving.engine import build_lm
+from drpo.serving.settings import LMSettings
 from drpo.serving.simulated.engine import simulated_lm
 from drpo.serving.simulated.models import SimulatedModels
 from drpo.serving.simulated.server import SimulatedServer
 from drpo.serving.simulated.world import World
+from drpo.teleprompters.comparison.entrants import ENTRANTS, compiled
 
-ROOT = Path(__file__).parents[3]
-QUERIES = [json.loads(line)["query"] for line in (ROOT / "configs/data/prompts.jsonl").read_text("utf-8").splitlines()]
-OPTIMIZERS = ("drpo-paper", "copro", "mipro-0shot", "mipro-demos", "gepa", "simba")
+WORLD = World.preset("weak-base")
+MODELS = {"task": "base", "judge": "judge", "criteria": "criteria", "prompt": "prompt"}
+"""Role to the simulated model that plays it."""
 KNOWN = ("Type mismatch for field", "Input contains fields not in signature", "Skipping", "No valset")
 """Warnings that DSPy's optimizers raise about themselves, with any model."""
 
 
-@pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("benchmark_optimizers", ROOT / "benchmarks/optimizers.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def gain(program: dspy.Module) -> float:
+    return WORLD.true_quality(program, QUERIES[60:120]) - WORLD.true_quality(Responder(), QUERIES[60:120])
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_optimizers_run_unchanged_and_do_no_harm(benchmark: ModuleType, name: str, monkeypatch) -> None:
-    """DSPy's own optimizers run to their end on the simulated models, swallow no error, and lose no true quality."""
-    said: list[str] = []
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """Return what the loggers of DSPy and GEPA warn of."""
+    texts: list[str] = []
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            said.append(record.getMessage())
+            texts.append(record.getMessage())
 
     listener = Listener(level=logging.WARNING)
     for logger in ("dspy", "gepa"):
         logging.getLogger(logger).addHandler(listener)
-    try:
-        [row] = benchmark.compare(World.preset("weak-base"), QUERIES[:8], QUERIES[60:120], [name])
-    finally:
-        for logger in ("dspy", "gepa"):
-            logging.getLogger(logger).removeHandler(listener)
-    assert row["gain"] > -0.03
+    yield texts
+    for logger in ("dspy", "gepa"):
+        logging.getLogger(logger).removeHandler(listener)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ENTRANTS)
+def test_optimizers_run_unchanged_and_do_no_harm(name: str, said: list[str]) -> None:
+    """DSPy's own optimizers run to their end on the simulated models, swallow no error, and lose no true quality."""
+    done = compiled(ENTRANTS[name], contest(budget=300, world=WORLD))
+    assert gain(done.program) > -0.03
+    assert done.given_up == 0
     assert [text for text in said if not text.startswith(KNOWN)] == []
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_optimizers_run_over_http(benchmark: ModuleType, name: str) -> None:
+@pytest.mark.parametrize("name", ENTRANTS)
+def test_optimizers_run_over_http(name: str) -> None:
     """The same optimizers run to their end on the same models behind a real HTTP server, every request answered."""
-    world = World.preset("weak-base")
-    with SimulatedServer(SimulatedModels(world)) as server:
-        [row] = benchmark.compare(world, QUERIES[:6], QUERIES[60:90], [name], api_base=server.api_base)
-        assert sum(server.counts.requests.values()) == server.counts.replies > 0
-    assert row["gain"] > -0.03
+    with SimulatedServer(SimulatedModels(WORLD)) as server:
+        lms = {
+            role: build_lm(
+                LMSettings(
+                    model=f"hosted_vllm/sim/{model}", api_base=server.api_base,
+                    temperature=1.0 if role == "prompt" else 0.0,
+                )
+            )
+            for role, model in MODELS.items()
+        }  # fmt: skip
+        done = compiled(ENTRANTS[name], contest(budget=200, world=WORLD, lms=lms))
+        assert sum(server.counts.requests.values()) == server.counts.replies == done.calls
+    assert gain(done.program) > -0.03
 
 
 @pytest.mark.parametrize("world", ["default", "weak-base", "safety-heavy"])

@@ -6,6 +6,7 @@ import pytest
 from drpo import Responder
 from drpo.errors import ConfigError
 from drpo.serving.simulated.engine import simulated_lm
+from drpo.serving.simulated.impression import read_answer
 from drpo.serving.simulated.world import PRESETS, World
 
 QUERIES = [
@@ -179,3 +180,35 @@ def test_true_quality_takes_examples_and_refuses_nothing_at_all() -> None:
         World().true_quality(Responder(), [])
     with pytest.raises(ConfigError, match="Silent"):
         World().true_quality(Silent(), QUERIES)
+
+
+def test_true_levels_are_what_answers_show() -> None:
+    """They are the mean of what exact reading finds in many answers, and better guidance raises them."""
+    world = World()
+    bare, good = (
+        world.true_levels(program, QUERIES, samples=16) for program in (Responder(), Responder(instructions=GOOD))
+    )
+    assert len(bare) == len(QUERIES)
+    assert all(1 <= level <= 5 for levels in bare for level in levels.values())
+    assert sum(levels["Depth"] for levels in good) > sum(levels["Depth"] for levels in bare) + 2
+    assert world.true_levels(Responder(), QUERIES, samples=16) == bare
+
+
+def test_true_levels_know_no_judge() -> None:
+    """Whatever the judge is like, the truth stays; another luck of the answers moves it little."""
+    world = World()
+    other = dataclasses.replace(world, leniency=2.0, judge_noise=3.0, judge_unsure=1.0, dither=True)
+    assert other.true_levels(Responder(), QUERIES, samples=4) == world.true_levels(Responder(), QUERIES, samples=4)
+
+
+def test_a_dithering_judge_is_right_on_average() -> None:
+    """Its mean score is the reading, where rounding to the nearest always errs to the same side."""
+    answer = "I keep it brief on knives. That is all there is to say about knives."  # two sentences on two criteria
+    fair = dataclasses.replace(World(), dither=True, judge_unsure=0.0, leniency=0.5, length_bias=0.0, malformed_rate=0)
+    signature = dspy.Signature("query, answer -> clarity_score: int")
+    scores = []
+    for number in range(200):
+        with dspy.context(lm=simulated_lm("judge", fair), adapter=dspy.JSONAdapter()):
+            scores.append(dspy.Predict(signature)(query=f"Knives {number}?", answer=answer).clarity_score)
+    assert sum(scores) / 200 == pytest.approx(read_answer(answer)["Clarity"] + 0.5, abs=0.1)
+    assert len(set(scores)) == 2

@@ -1,0 +1,5 @@
+"""Tuning: DRPO's own settings, chosen by Optuna for the most held-out gain per call.
+
+`loop.py` is the loop; `space.py` what may be tried, `objective.py` what a trial is worth, `studies.py` where trials are
+kept and who works on which, `allowance.py` the caps over the whole study.
+"""

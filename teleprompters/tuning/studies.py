@@ -1,0 +1,359 @@
+"""The study that the workers of a tuning share: its storage, its trials, and who works on which.
+
+A worker is one process. Several on this or other machines may share a study through its storage (SQLite by default,
+else any database that Optuna takes). Each trial belongs to one worker at a time:
+
+    same folder          a lock beside the trial's runs, which the system frees when its process dies; the next worker
+                         of the folder goes on with the trial, and its record of calls pays for nothing twice
+    another machine      a heartbeat in the storage; without one for `GRACE` seconds the trial is marked as failed and
+                         its settings are tried again
+
+A trial's settings follow from the seed, its number and the trials finished before it, so a tuning by one worker that
+was killed and started again ends as one that was not.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from ...errors import ConfigError, MissingDependencyError
+from ...serving.secrets import remember, without_secrets
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+
+HEARTBEAT, GRACE = 20, 120
+"""Seconds between two heartbeats of a trial, and seconds without one after which its worker counts as dead."""
+STARTUP = 8
+"""Trials at random before the sampler learns from them."""
+
+
+class Pruner(StrEnum):
+    """How a trial is ended before all of its folds."""
+
+    MEDIAN = "median"
+    """Its mean so far is below the median of those of the others after as many folds."""
+    HYPERBAND = "hyperband"
+    """Of each bracket the best third goes on to three times as many folds."""
+    NONE = "none"
+    """It is not."""
+
+
+class Study:
+    """A study in its storage, and the folder of this worker's trials.
+
+    Args:
+        url: Of the storage, as SQLAlchemy writes it. A password in it is never shown.
+        name: The study's; it is made if there is none.
+        identity: What all workers must agree on, as plain data.
+        directory: Where this worker keeps its trials' runs; several workers may share it.
+        first: Settings of the first trial. None: they are drawn like others.
+        seed: Seed of the sampler.
+        pruner: How trials are ended early.
+        folds: Folds of a trial.
+
+    Raises:
+        ConfigError: If the storage cannot be used, or the study is of another config.
+        MissingDependencyError: If the database's driver is not installed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        identity: dict[str, Any],
+        directory: Path,
+        first: Mapping[str, Any] | None,
+        seed: int,
+        pruner: Pruner,
+        folds: int,
+    ) -> None:
+        import optuna
+
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        remember({"storage": url})
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with _quiet():
+            self._storage = _storage(url)
+            self._study = optuna.create_study(
+                storage=self._storage,
+                study_name=name,
+                sampler=seeded_sampler(seed, first),
+                pruner=_pruner(pruner, folds),
+                direction="maximize",
+                load_if_exists=True,
+            )
+        self._claim(name, identity)
+
+    @property
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        """All trials that count, as they are in the storage now, in the order in which they began."""
+        return [trial for trial in self._study.get_trials(deepcopy=False) if _counts(trial)]
+
+    @property
+    def every(self) -> list[optuna.trial.FrozenTrial]:
+        """The same with those that another worker began anew: they cost something too."""
+        return self._study.get_trials(deepcopy=False)
+
+    @contextmanager
+    def next_trial(self, limit: int) -> Iterator[Held | None]:
+        """Hold a trial: one whose worker died, else a new one; None if there are as many as there shall be.
+
+        Args:
+            limit: How many trials the study shall have.
+        """
+        with ExitStack() as stack:
+            with _quiet(), self._turn():
+                held = self._adopted(stack) or self._asked(stack, limit)
+            if held is not None:
+                stack.enter_context(_heartbeats(self._storage, held.trial._trial_id))
+            yield held
+
+    def importances(self) -> dict[str, float] | None:
+        """Return each setting's share in what makes good trials good; None while that cannot be told.
+
+        Source:
+            PED-ANOVA (Watanabe et al. 2023, 2304.10255), Optuna's own, without scikit-learn.
+        """
+        import optuna
+
+        values = [trial.value for trial in self.trials if trial.state.name == "COMPLETE"]
+        if len(values) < STARTUP or len(set(values)) < 3:
+            return None
+        with _quiet(), suppress(ValueError, RuntimeError):
+            # Against the whole space: the sampler itself keeps to where trials are good.
+            evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.25, evaluate_on_local=False)
+            return {
+                name: round(share, 4)
+                for name, share in optuna.importance.get_param_importances(self._study, evaluator=evaluator).items()
+            }
+        return None
+
+    def _adopted(self, stack: ExitStack) -> Held | None:
+        """Return a trial of this folder that nobody works on any longer."""
+        import optuna
+
+        for trial in self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+            folder = self._folder(trial.number, trial.user_attrs)
+            if (folder / ".lock").exists() and (lock := _locked(folder)) is not None:
+                stack.enter_context(lock)
+                return Held(self._study, optuna.trial.Trial(self._study, trial._trial_id), folder)
+        return None
+
+    def _asked(self, stack: ExitStack, limit: int) -> Held | None:
+        import optuna
+
+        optuna.storages.fail_stale_trials(self._study)
+        if self._taken() >= limit:
+            return None
+        trial = self._study.ask()
+        if self._taken(before=trial.number) >= limit:  # another machine was faster
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            return None
+        folder = self._folder(trial.number, trial.user_attrs)
+        lock = _locked(folder)
+        if lock is None:
+            raise ConfigError(f"{folder}: in use; give this worker a --log-dir of its own, or the study another name")
+        stack.enter_context(lock)
+        return Held(self._study, trial, folder)
+
+    def _taken(self, before: int | None = None) -> int:
+        """Return how many trials there are; those that wait for a worker are still to be taken."""
+        return sum(trial.state.name != "WAITING" and (before is None or trial.number < before) for trial in self.trials)
+
+    def _folder(self, number: int, attributes: Mapping[str, Any]) -> Path:
+        return self.directory / "trials" / f"{attributes.get('continues', number):04}"
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let one worker of the folder at a time take a trial."""
+        with open(self.directory / ".lock", "a", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _claim(self, name: str, identity: dict[str, Any]) -> None:
+        if "identity" not in self._study.user_attrs:
+            self._study.set_user_attr("identity", identity)
+        before = self._study.user_attrs["identity"]
+        different = sorted(key for key in before.keys() | identity.keys() if before.get(key) != identity.get(key))
+        if different:
+            raise ConfigError(
+                f"study {name!r} is of another config ({', '.join(different)} differ); give --study another name, or "
+                "leave it out"
+            )
+
+
+class Held:
+    """A trial that this worker holds.
+
+    Args:
+        study: Its study.
+        trial: It.
+        directory: Where its runs are kept.
+    """
+
+    def __init__(self, study: optuna.Study, trial: optuna.Trial, directory: Path) -> None:
+        self._study, self.trial, self.directory = study, trial, directory
+        self.number: int = trial.user_attrs.get("continues", trial.number)
+
+    def note(self, name: str, value: Any) -> None:
+        """Write something down beside the trial, for all workers to see."""
+        self.trial.set_user_attr(name, value)
+
+    def report(self, value: float, *, fold: int) -> bool:
+        """Say what it is worth after a fold, and return whether it should end now."""
+        with _quiet():
+            self.trial.report(value, step=fold)
+            return self.number > 0 and self.trial.should_prune()  # the first is what the others are compared with
+
+    def complete(self, value: float) -> None:
+        """End it with its value."""
+        self._study.tell(self.trial, value)
+
+    def prune(self) -> None:
+        """End it early."""
+        import optuna
+
+        self._study.tell(self.trial, state=optuna.trial.TrialState.PRUNED)
+
+    def fail(self, reason: str) -> None:
+        """End it without a value."""
+        import optuna
+
+        self.note("reason", reason)
+        self._study.tell(self.trial, state=optuna.trial.TrialState.FAIL)
+
+
+def seeded_sampler(seed: int, first: Mapping[str, Any] | None) -> optuna.samplers.BaseSampler:
+    """Return a TPE sampler whose draws for a trial depend on the seed, the trial's number and finished trials alone.
+
+    Optuna's own draws from one stream: a process that goes on with a study would draw its first settings again.
+
+    Args:
+        seed: The seed.
+        first: Settings of trial 0. None: drawn.
+    """
+    import optuna
+
+    class Seeded(optuna.samplers.BaseSampler):
+        def __init__(self) -> None:
+            self._of: tuple[int, optuna.samplers.TPESampler] | None = None
+
+        def _for(self, trial: optuna.trial.FrozenTrial) -> optuna.samplers.TPESampler:
+            if self._of is None or self._of[0] != trial.number:
+                with _quiet():
+                    sampler = optuna.samplers.TPESampler(
+                        seed=(seed * 1_000_003 + trial.number) % 2**32, n_startup_trials=STARTUP, multivariate=True,
+                        constant_liar=True, warn_independent_sampling=False,
+                    )  # fmt: skip
+                self._of = (trial.number, sampler)
+            return self._of[1]
+
+        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
+            return self._for(trial).infer_relative_search_space(study, trial)
+
+        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+            if trial.number == 0 and first is not None:
+                return {}
+            return self._for(trial).sample_relative(study, trial, search_space)
+
+        def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+            if trial.number == 0 and first is not None:
+                return first[param_name]
+            return self._for(trial).sample_independent(study, trial, param_name, param_distribution)
+
+    return Seeded()
+
+
+def _counts(trial: optuna.trial.FrozenTrial) -> bool:
+    """Tell whether a trial is one of those that were asked for: not one that died, nor one too many."""
+    return trial.state.name != "FAIL" or "reason" in trial.user_attrs
+
+
+def _storage(url: str) -> optuna.storages.RDBStorage:
+    import optuna
+
+    local = url.startswith("sqlite")
+    try:
+        return optuna.storages.RDBStorage(
+            url,
+            engine_kwargs={"connect_args": {"timeout": 60}} if local else {"pool_pre_ping": True},
+            heartbeat_interval=HEARTBEAT,
+            grace_period=GRACE,
+            failed_trial_callback=_begin_anew,
+        )
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"--storage: the driver of this database is missing ({without_secrets(str(error)).splitlines()[0]}); "
+            "install it beside drpo, for example by pip install psycopg2-binary or pymysql"
+        ) from None
+    except Exception as error:  # SQLAlchemy's, the driver's, Optuna's: each says what is wrong with the database
+        said = without_secrets(str(error)).strip().splitlines()[0]
+        raise ConfigError(
+            f"--storage: cannot be used ({said}); give sqlite:///file.db, or the URL of a database that runs"
+        ) from None
+
+
+def _begin_anew(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    """Try the settings of a trial whose worker died again; its folder is the same, should there be one."""
+    study.enqueue_trial(trial.params, user_attrs={"continues": trial.user_attrs.get("continues", trial.number)})
+
+
+def _pruner(pruner: Pruner, folds: int) -> optuna.pruners.BasePruner:
+    import optuna
+
+    if pruner is Pruner.MEDIAN:
+        return optuna.pruners.MedianPruner(n_startup_trials=4)
+    if pruner is Pruner.HYPERBAND:
+        return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=folds)
+    return optuna.pruners.NopPruner()
+
+
+def _locked(folder: Path) -> IO[str] | None:
+    """Return the lock of a trial's folder, None if another worker has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = open(folder / ".lock", "a", encoding="utf-8")  # noqa: SIM115  # whoever holds the trial closes it
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
+
+
+@contextmanager
+def _heartbeats(storage: optuna.storages.RDBStorage, trial_id: int) -> Iterator[None]:
+    """Tell the workers on other machines that a trial is worked on."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT):
+            with suppress(Exception):  # a storage that is away for a moment; who finishes the trial will be told
+                storage.record_heartbeat(trial_id)
+
+    storage.record_heartbeat(trial_id)
+    thread = threading.Thread(target=beat, name="drpo-heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna from warning of what is done here on purpose: heartbeats beside `ask`, experimental arguments."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,43 @@
+"""The arithmetic of `benchmarks/judge_cards.py`: what counts as named, and what as a false alarm."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from drpo.metrics.judge_card.card import judge_card_of
+from drpo.metrics.judge_card.evidence import Evidence
+from drpo.serving.simulated.world import World
+
+
+@pytest.fixture(scope="module")
+def benchmark() -> ModuleType:
+    path = Path(__file__).parents[1] / "benchmarks" / "judge_cards.py"
+    spec = importlib.util.spec_from_file_location("benchmark_judge_cards", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_faults_name_what_there_is(benchmark: ModuleType) -> None:
+    """Every fault changes fields of a world and is named by measures of a card."""
+    measures = {one.name for one in judge_card_of(Evidence(())).measures}
+    known = {field.name for field in fields(World)}
+    for fault in benchmark.FAULTS:
+        assert set(fault.changes) <= known
+        assert set(fault.named_by + fault.explains) <= measures
+
+
+def test_named_and_false_alarms_are_counted_by_world(benchmark: ModuleType) -> None:
+    """A world counts once however many lines are red; what the fault explains is no false alarm."""
+    fault = benchmark.Fault("any", {}, ("noise",), ("broken_off",))
+    row = benchmark.row_of(fault, [("noise", "broken_off"), ("broken_off",), ("missing", "padding"), ()])
+    assert (row.worlds, row.named, row.false_alarms) == (4, 1, 1)
+    assert row.red == {"noise": 1, "broken_off": 2, "missing": 1, "padding": 1}
