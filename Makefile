@@ -129,6 +129,28 @@ test-slow: setup  ## run the tests that take minutes
 test-embeddings: embeddings-env  ## run the tests that load a real sentence-transformers model
 	$(EMBEDDINGS_BIN)/python -m pytest -m embeddings --timeout 300 $(ARGS)
 
+.PHONY: browser-env
+browser-env: .venv-browser/.ready  ## make .venv-browser: Playwright, and Chromium from Debian's packages if there is none
+
+.venv-browser/.ready: pyproject.toml uv.lock .venv/.ready
+	@if ! command -v chromium chromium-browser google-chrome >/dev/null; then \
+	  if [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then \
+	    echo "installing chromium"; apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
+	  else \
+	    echo "no Chromium: install the package chromium (Debian, Ubuntu: apt-get install chromium), or Chrome" >&2; exit 1; \
+	  fi; \
+	fi
+	@echo "making .venv-browser"
+	$(UV) venv --quiet --clear --python $(BIN)/python .venv-browser
+	$(UV) export --quiet --frozen --extra dev --extra browser --no-hashes --no-emit-project \
+	  --output-file .venv-browser/pins.txt
+	$(UV) pip install --quiet --python .venv-browser --requirement .venv-browser/pins.txt --editable .
+	@touch $@
+
+.PHONY: test-browser
+test-browser: browser-env  ## run the tests that open pages in a real Chromium
+	.venv-browser/bin/python -m pytest -m browser --timeout 300 $(ARGS)
+
 .PHONY: mlflow-env
 mlflow-env: .venv-mlflow/.ready  ## make .venv-mlflow: MLflow, which brings a hundred packages
 

@@ -24,6 +24,7 @@ from drpo.cli.responding import import_official_command, respond_command
 from drpo.cli.saying import fail
 from drpo.cli.serving import serve_command, simulate_command
 from drpo.cli.tuning import tune_command
+from drpo.cli.viewing import view_command
 
 app = typer.Typer(
     name="drpo",
@@ -42,6 +43,7 @@ app.command("evaluate")(evaluate_command)
 app.command("judge-card")(judge_card_command)
 app.command("tune")(tune_command)
 app.command("respond")(respond_command)
+app.command("view")(view_command)
 app.command("export")(export_command)
 app.command("diff")(diff_command)
 app.command("serve")(serve_command)

@@ -14,6 +14,7 @@ from dspy.clients.errors import wrap_error
 from dspy.lm15 import Response
 
 from ..errors import BudgetExceededError
+from .calls import current_task
 from .caps import Cap, CapKind
 from .roles import Role
 from .services import Services
@@ -51,6 +52,18 @@ class Usage:
     def tokens(self) -> int:
         """Tokens read and written."""
         return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True)
+class TaskUsage:
+    """What it took to do one task of a run, for example to answer and judge one query."""
+
+    calls: int = 0
+    """Calls that were answered."""
+    tokens: int = 0
+    """Tokens read and written."""
+    cost: float | None = 0.0
+    """Price in dollars; None once a call's price is unknown."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +125,7 @@ class Meter:
         self._halted: BaseException | None = None
         self.abandoned: Future[None] = Future() if whole is None else whole.abandoned
         """Done once not even the calls under way are waited for."""
+        self._tasks: dict[str, TaskUsage] = {}
         self._under_way: Counter[Role] = Counter()
         self._lock = threading.Lock()
         self._begin = time.monotonic()
@@ -208,6 +222,18 @@ class Meter:
                 seconds=call.seconds,
             )
             self._pay(role, call.cost)
+            # Criteria are chosen once per query, by whichever task asks first: they are nobody's alone.
+            if (task := current_task()) and role is not Role.CRITERIA:
+                self._tasks[task] = _added(self._tasks.get(task, TaskUsage()), call)
+
+    def of_task(self, name: str) -> TaskUsage:
+        """Return what a task has used so far, the choice of criteria left out.
+
+        Args:
+            name: The label that it was started with.
+        """
+        with self._lock:
+            return self._tasks.get(name, TaskUsage())
 
     def fail(self, role: Role, failed: FailedCall, error: Exception | None = None) -> None:
         """Count a try that came back with an error, now or, if there is no `error`, in an earlier run."""
@@ -321,3 +347,9 @@ class Meter:
     def _change(self, role: Role, **amounts: float) -> None:
         was = self.usage[role]
         self.usage[role] = replace(was, **{name: getattr(was, name) + amount for name, amount in amounts.items()})
+
+
+def _added(before: TaskUsage, call: RecordedCall) -> TaskUsage:
+    used = call.response.usage
+    cost = None if before.cost is None or call.cost is None else before.cost + call.cost
+    return TaskUsage(before.calls + 1, before.tokens + (used.input_tokens or 0) + (used.output_tokens or 0), cost)

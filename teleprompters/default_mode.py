@@ -38,7 +38,7 @@ from .result import FEWEST_PAIRS, Decision
 from .run import Outcome, Run, check_criteria
 from .screening import Screen
 from .selection import Select
-from .trace import rounds_data, rounds_markdown
+from .trace import rounds_data, rounds_markdown, selected_data
 
 
 class OnNoGain(StrEnum):
@@ -123,6 +123,8 @@ class _DefaultMode:
             leader.candidate, demonstrations, k=self._settings.k, search_gain=self._board.value(leader) / LEVELS
         )
         selected = finals.select(finalists)
+        if selected is not None:
+            self._save_trace(selected_data(selected))
         check_criteria(self._settled_criteria())
         run.check()
         comparison = selected.comparison if selected else None
@@ -295,5 +297,5 @@ class _DefaultMode:
             for candidate in [chosen, *order[:4]]
         ]
 
-    def _save_trace(self) -> None:
-        self._run.write_trace(lambda: rounds_data(self._board, self._rounds), rounds_markdown)
+    def _save_trace(self, final: dict[str, Any] | None = None) -> None:
+        self._run.write_trace(lambda: rounds_data(self._board, self._rounds, final=final), rounds_markdown)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dspy
@@ -27,6 +27,7 @@ from ..metrics.judgement import Feedback, Score, from_unit
 from ..metrics.reward import DynamicReward, answer_of, query_of
 from ..programs.boundary import enclose, neutralise
 from ..programs.outages import is_given_up, outage_in
+from ..serving.meter import TaskUsage
 from ..serving.secrets import scrub, without_secrets
 
 LOWEST, EASY = 1.0, 4.5
@@ -66,6 +67,8 @@ class Judged:
     """What failed, in words; empty if nothing did."""
     steps: tuple[Step, ...] = ()
     """Which predictors took part, in the order they were called; empty if the program failed."""
+    usage: TaskUsage = field(default_factory=TaskUsage)
+    """What it took to answer and to judge, the choice of criteria left out."""
 
 
 class Evaluator:

@@ -12,7 +12,7 @@ The value that the search itself gives to its best candidate is no evidence: the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -24,6 +24,7 @@ from ..metrics.judgement import to_unit
 from ..metrics.reward import query_of
 from ..metrics.statistics import PairedDifference, mean_reward, paired_difference
 from ..programs.text import normalise
+from .beam import Evaluation
 from .board import Board, Member, Origin
 from .racing import favourite_among, race
 from .result import FEWEST_PAIRS, Comparison
@@ -73,6 +74,8 @@ class Selected:
     """What each finalist is better than the seed by, on the held-out queries that it was judged on."""
     search_gain: float | None
     """What the search held the new instruction to be better than the seed's by; None if there is none."""
+    judged: tuple[tuple[Finalist, Mapping[int, Evaluation]], ...] = ()
+    """The seed and the finalists, each with its evaluations by the number of the held-out query."""
 
     @property
     def winner_curse(self) -> float | None:
@@ -161,4 +164,5 @@ def select_finalist(
         gains[winner],
     )  # fmt: skip
     search_gain = next((one.search_gain for one in finalists if one.part is Part.INSTRUCTION), None)
-    return Selected(winner.candidate, comparison, differences, search_gain)
+    judged = tuple((member.candidate, board.evaluations(member)) for member in board.members)
+    return Selected(winner.candidate, comparison, differences, search_gain, judged)

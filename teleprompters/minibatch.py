@@ -21,7 +21,7 @@ Differences from the paper's search (`beam.py`):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol
 
@@ -42,6 +42,10 @@ class Round(Generic[C]):
     """Who goes on."""
     leader: Member[C]
     """The best member, whether it goes on or not."""
+    queries: int
+    """On how many queries those who came to its end were judged."""
+    values: Mapping[int, float]
+    """What all members were worth by then, by number: levels better than the seed. Later judgements may change it."""
 
 
 Proposed = tuple[C, Member[C], Origin]
@@ -93,7 +97,7 @@ def minibatch_search(
     queries = batches.first(first_size)
     race(board, [root], rungs=[queries], start=start)
     leader, beam = root, [root]
-    yield Round(0, (root,), (root,), root)
+    yield Round(0, (root,), (root,), root, len(queries), _values(board))
     for level in range(1, depth + 1):
         if not go_on():
             return
@@ -113,12 +117,16 @@ def minibatch_search(
         finished = race(board, arriving, rungs=steps, start=start, control=control, favourite_of=_merged)
         leader = _leader(board, leader, finished)
         beam = select(board, leader, beam_size=beam_size)
-        yield Round(level, tuple(board.members[before:]), tuple(beam), leader)
+        yield Round(level, tuple(board.members[before:]), tuple(beam), leader, len(batch), _values(board))
 
 
 def _merged(members: Sequence[Member[C]]) -> Member[C]:
     """Return the first merged candidate, which holds what its siblings found; without one the first of all."""
     return next((member for member in members if member.origin is Origin.MERGED), members[0])
+
+
+def _values(board: Board[C]) -> dict[int, float]:
+    return {member.number: board.value(member) for member in board.members}
 
 
 def _leader(board: Board[C], leader: Member[C], finished: Sequence[Member[C]]) -> Member[C]:

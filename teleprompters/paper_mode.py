@@ -24,7 +24,7 @@ from .presets import PaperSettings
 from .proposal import Proposals
 from .result import Comparison
 from .run import Outcome, Run, check_criteria
-from .trace import trace_data, trace_markdown
+from .trace import finals_data, trace_data, trace_markdown
 
 PAPER_DEMO_ITERS = 5
 """Rewrites per demonstration in the official stage 1 (algorithm, section 2.6)."""
@@ -46,7 +46,9 @@ def paper_mode(run: Run, settings: PaperSettings, *, demo_iters: int = 0) -> Out
         _improve_demonstrations(run, demo_iters)
     levels = _search(run, settings)
     best = levels[-1].best
-    comparison = _compare(run, best.candidate)
+    comparison, final = _compare(run, best.candidate)
+    if final is not None:
+        run.write_trace(lambda: trace_data(levels, final=final), trace_markdown)
     return Outcome(
         optimizer="drpo-paper",
         program=instruct(run.base, best.candidate),
@@ -111,16 +113,16 @@ def _affordable(run: Run, settings: PaperSettings, *, nodes: int) -> bool:
     return run.affords(level, final=times(len(run.valset), held_out_calls(evaluation)))
 
 
-def _compare(run: Run, best: Candidate) -> Comparison | None:
-    """Return the comparison of student and result on the held-out queries; equal ones are judged once.
+def _compare(run: Run, best: Candidate) -> tuple[Comparison | None, dict[str, Any] | None]:
+    """Return the comparison of student and result on the held-out queries, and what the trace says of it.
 
-    Returns:
-        None if nothing is held out, or the caps leave nothing for it.
+    Equal ones are judged once. Nothing comes back if nothing is held out, or the caps leave nothing for it.
     """
     number = int(min(len(run.valset), Budget(run.lms.meter).fits(held_out_calls(run.evaluation_calls))))
     candidates = [run.root] if best == run.root else [run.root, best]
     programs = [instruct(run.working, candidate) for candidate in candidates]
     rewards: list[tuple[float | None, float | None]] = []
+    answers: list[list[Evaluation]] = [[] for _ in programs]
     # A cap that is reached all the same costs the whole part: then the others are better than nothing.
     parts = 4 if run.lms.meter.caps else 1
     for part in range(parts if number else 0):
@@ -133,10 +135,16 @@ def _compare(run: Run, best: Candidate) -> Comparison | None:
             break
         found = [None if one.reward is None else to_unit(one.reward) for one in judged]
         rewards += zip(found[: len(examples)], found[-len(examples) :], strict=True) if examples else []
+        for place, some in enumerate(answers):
+            part_of = judged[place * len(examples) : (place + 1) * len(examples)]
+            some += [Evaluation(one.reward, detail=one) for one in part_of]
     if not rewards:
-        return None
+        return None, None
     first, second = zip(*rewards, strict=True)
-    return Comparison(mean_reward(first), mean_reward(second), paired_difference(first, second, seed=run.seed))
+    comparison = Comparison(mean_reward(first), mean_reward(second), paired_difference(first, second, seed=run.seed))
+    names = ("seed", "instruction")
+    final = [(part, dict(one), some) for part, one, some in zip(names, candidates, answers, strict=False)]
+    return comparison, finals_data(final, winner=len(final) - 1)
 
 
 def _candidates(run: Run, last: Level[Candidate]) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..metrics.ledger import Entry, Source
 from ..metrics.reward import query_of
 from ..programs.lm_state import save
 from ..programs.outages import is_given_up
+from ..serving.calls import current_task
 from ..serving.roles import Role
 from ..serving.simulated import world_of
 from .budget import Budget, Calls, together
@@ -107,8 +108,9 @@ class Run:
         self.base, self.working = base, self.lms.working(base)
 
     def judge(self, task: tuple[dspy.Module, dspy.Example]) -> Judged:
-        """Return the judged answer of a program to an example."""
-        return self.evaluator(*task)
+        """Return the judged answer of a program to an example, with what it took."""
+        judged = self.evaluator(*task)
+        return replace(judged, usage=self.lms.meter.of_task(current_task()))
 
     def check(self) -> None:
         """Raise if there is nothing to judge by: nothing answered, nothing judged, or every request of a role failed.
