@@ -256,7 +256,7 @@ class Simba:
 class BootstrapRS:
     """`dspy.BootstrapFewShotWithRandomSearch`: sets of the program's own answers, each judged on all queries.
 
-    V e (2 + n) + T e at most
+    V e (2 + n) + T e at most; its sets are the same in every run, so another turn tries more of them
     """
 
     name, anytime, objectives = "bootstrap-rs", True, False
@@ -281,7 +281,7 @@ class BootstrapRS:
         val, train = drawn(assignment, settings["num_val"], settings["num_train"])
         optimizer = dspy.BootstrapFewShotWithRandomSearch(
             metric=metric, max_bootstrapped_demos=DEMOS, max_labeled_demos=0, metric_threshold=GOOD,
-            num_candidate_programs=settings["num_candidate_programs"], num_threads=assignment.num_threads,
+            num_candidate_programs=settings["num_candidate_programs"] * (turn + 1), num_threads=assignment.num_threads,
         )  # fmt: skip
         return optimizer.compile(student, trainset=train, valset=val)
 
