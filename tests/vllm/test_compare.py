@@ -1,4 +1,4 @@
-"""A whole comparison on a real vLLM: every kind of optimizer runs to its end, and the server counts what we count."""
+"""A whole comparison on a real vLLM: DRPO, MIPROv2 and COPRO run to their ends, and the server counts what we count."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).parents[2]
 PYTHON = Path(os.environ.get("DRPO_VLLM_PYTHON", ROOT / ".venv-vllm/bin/python"))
 MODEL = Path(os.environ.get("DRPO_VLLM_MODEL", ROOT / ".models/SmolLM2-135M-Instruct"))
-OPTIMIZERS = "drpo,miprov2,copro,gepa"
+OPTIMIZERS = "drpo,miprov2,copro"
+BUDGET = 52  # what MIPROv2 needs at least, and a call
 
 
 def test_a_comparison_runs_to_its_end(tmp_path: Path) -> None:
@@ -34,7 +35,7 @@ def test_a_comparison_runs_to_its_end(tmp_path: Path) -> None:
     ]
     overrides += ["compare.num_test=8", "data.demos=null", "lms.task.max_tokens=48", "k=null"]
     command = [
-        sys.executable, "-m", "drpo", "compare", "smollm2", "--optimizers", OPTIMIZERS, "--budget", "60", "--seeds", "1",
+        sys.executable, "-m", "drpo", "compare", "smollm2", "--optimizers", OPTIMIZERS, "--budget", str(BUDGET), "--seeds", "1",
         "--log-dir", str(tmp_path / "run"), *(word for override in overrides for word in ("--set", override)),
     ]  # fmt: skip
 
@@ -62,7 +63,7 @@ def test_a_comparison_runs_to_its_end(tmp_path: Path) -> None:
         for name, one in result["entrants"].items():
             print(name, one["calls"], [row["failure"] for row in one["by_seed"]])
             assert one["reward"] is not None or one["failures"] == 1
-            assert one["calls"] <= 60
+            assert one["calls"] <= BUDGET
         assert not result["simulated"]
         assert (tmp_path / "run/comparison.svg").read_text().startswith("<svg")
         (tmp_path / "run/comparison.json").unlink()
