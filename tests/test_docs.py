@@ -36,6 +36,8 @@ def parameters(language: str) -> list:
 def test_python_blocks_run(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block runs as a script of its own, its models played by an endpoint on this machine."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("drpo.commands.estimating.PLACES", (0.0,))  # an estimate rehearses once instead of five times
+    monkeypatch.setattr("drpo.commands.estimating.PROBED_WORLDS", 2)
     with endpoint(play) as models:
         monkeypatch.setenv("OPENAI_API_KEY", "not-a-key")
         monkeypatch.setenv("OPENAI_API_BASE", models.api_base)

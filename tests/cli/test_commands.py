@@ -35,7 +35,7 @@ def figures(folder: Path) -> dict[str, Any]:
 def test_compile_then_respond(desk: Any) -> None:
     """One command leaves a whole run directory and a summary; the saved program answers, one query or a file."""
     config = desk.config(data={"prompts": "prompts.txt", "num_val": 1})
-    done = desk.process("compile", config, "--log-dir", "run", "--out", "out.json")
+    done = desk.drpo("compile", config, "--log-dir", "run", "--out", "out.json")
     assert done.returncode == 0, done.stderr
     assert "seed instruction" in done.stdout
     assert "before" in done.stdout

@@ -27,11 +27,15 @@ SMALL = ["data.limit=8", "depth=1", "n_actions=2", "minibatch_size=2"]
 """A small search of the default config."""
 
 
+def rehearse_less(patch: pytest.MonkeyPatch) -> None:
+    """Rehearse once instead of five times: what is tested here does not depend on it."""
+    patch.setattr("drpo.commands.estimating.PLACES", (0.0,))
+    patch.setattr("drpo.commands.estimating.PROBED_WORLDS", 2)
+
+
 @pytest.fixture(autouse=True)
 def few_rehearsals(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rehearse once instead of five times: what is tested here does not depend on it."""
-    monkeypatch.setattr("drpo.commands.estimating.PLACES", (0.0,))
-    monkeypatch.setattr("drpo.commands.estimating.PROBED_WORLDS", 2)
+    rehearse_less(monkeypatch)
 
 
 def said(text: str) -> str:
@@ -173,24 +177,40 @@ def test_equal_configs_have_equal_estimates() -> None:
     assert wordy.roles["task"].tokens.expected > one.roles["task"].tokens.expected + 500 * one.roles["task"].calls.low
 
 
-def test_caps_are_kept_in_rehearsals() -> None:
-    """Each kind, over all roles or one; a cap far away changes nothing."""
+CAPS = [
+    pytest.param("max_lm_calls=30", "calls", "total", marks=pytest.mark.slow),
+    ("max_lm_calls={judge: 12}", "calls", "judge"),
+    pytest.param("max_tokens=40000", "tokens", "total", marks=pytest.mark.slow),
+    ("max_cost=0.04", "cost", "total"),
+]
+
+
+@pytest.mark.parametrize(("cap", "figure", "scope"), CAPS)
+def test_caps_are_kept_in_rehearsals(cap: str, figure: str, scope: str, priced: tuple[list[str], Estimate]) -> None:
+    """Each kind, over all roles or one, makes the bill smaller; what the run takes without caps stays as it is."""
+    prices, free = priced
+    held = estimated(*prices, cap)
+    assert "will end the run early" in next(iter(held.caps.values()))
+    bill = held.total if scope == "total" else held.roles[scope]
+    without = free.total if scope == "total" else free.roles[scope]
+    assert getattr(bill, figure).expected < 0.9 * getattr(without, figure).expected
+    assert held.uncapped == free.total
+
+
+@pytest.fixture(scope="module")
+def priced() -> tuple[list[str], Estimate]:
+    """Return prices of every model, and what the run takes at these without a cap."""
     prices = [f"lms.{role}.{kind}_price=1.0" for role in ("task", "judge", "criteria", "prompt")
               for kind in ("input", "output")]  # fmt: skip
-    free = estimated(*prices)
+    with pytest.MonkeyPatch.context() as patch:
+        rehearse_less(patch)
+        return prices, estimated(*prices)
+
+
+def test_a_cap_far_away_changes_nothing(priced: tuple[list[str], Estimate]) -> None:
+    """It will not be reached, and one on time is not known without a probe."""
+    prices, free = priced
     assert (free.caps, free.total) == ({}, free.uncapped)
-    for cap, figure, scope in (
-        ("max_lm_calls=30", "calls", "total"),
-        ("max_lm_calls={judge: 12}", "calls", "judge"),
-        ("max_tokens=40000", "tokens", "total"),
-        ("max_cost=0.04", "cost", "total"),
-    ):
-        held = estimated(*prices, cap)
-        assert "will end the run early" in next(iter(held.caps.values()))
-        bill = held.total if scope == "total" else held.roles[scope]
-        without = free.total if scope == "total" else free.roles[scope]
-        assert getattr(bill, figure).expected < 0.9 * getattr(without, figure).expected
-        assert held.uncapped == free.total
     far = estimated(*prices, "max_lm_calls=100000", "max_cost=1000")
     assert set(far.caps.values()) == {"will not be reached"}
     assert far.total == free.total

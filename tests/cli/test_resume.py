@@ -22,7 +22,9 @@ from drpo.configs.settings import load_settings
 from drpo.errors import ConfigError, RunDirectoryError
 
 LIGHT = {"auto": "light", "n_actions": 2, "depth": 1, "max_depth_increase": None, "minibatch_size": 2}
-MODES = pytest.mark.parametrize("mode", [LIGHT, {}], ids=["default", "paper"])
+MODES = pytest.mark.parametrize(
+    "mode", [pytest.param(LIGHT, id="default"), pytest.param({}, id="paper", marks=pytest.mark.slow)]
+)
 
 
 @pytest.fixture
@@ -114,12 +116,13 @@ def test_changed_prompts_are_refused(mode: dict[str, Any], dying: Any) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_simulated_models_are_resumed(tmp_path: Path) -> None:
+def test_simulated_models_are_resumed(desk: Any, tmp_path: Path) -> None:
     """Killed and resumed without a config of one's own: the same program and result as without the kill."""
-    arguments = ["compile", "--set", "n_actions=2", "--set", "depth=1", "--set", "num_threads=1", "--quiet"]
-    command = [sys.executable, "-m", "drpo", *arguments, "--log-dir"]
-    assert subprocess.run([*command, "whole"], cwd=tmp_path, capture_output=True, check=False).returncode == 0
-    process = subprocess.Popen([*command, "run"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    small = [word for pair in ("n_actions=2", "depth=1", "num_threads=1", "data.limit=24") for word in ("--set", pair)]
+    arguments = ["compile", *small, "--quiet", "--log-dir"]
+    assert desk.drpo(*arguments, "whole").returncode == 0
+    command = [sys.executable, "-m", "drpo", *arguments, "run"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     record = tmp_path / "run/calls.jsonl"
     while not record.exists() or record.read_bytes().count(b"\n") < 20:
         assert process.poll() is None, "it ended before it could be killed"
@@ -127,8 +130,7 @@ def test_simulated_models_are_resumed(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     assert not (tmp_path / "run/result.json").exists()
-    resumed = [sys.executable, "-m", "drpo", "resume", "run", "--set", "num_threads=4"]
-    done = subprocess.run(resumed, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = desk.drpo("resume", "run", "--set", "num_threads=4")
     assert done.returncode == 0, done.stderr
     for name in ("result.json", "program.json"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
@@ -137,8 +139,10 @@ def test_simulated_models_are_resumed(tmp_path: Path) -> None:
 def test_ctrl_c_says_how_to_go_on(make_desk: Callable[..., Any]) -> None:
     """Ctrl-C: exit code 130, one line with the command that goes on, no traceback; every call sent is on record."""
 
+    seconds = [0.05]
+
     def slow(sent: Sent) -> Any:
-        time.sleep(0.05)
+        time.sleep(seconds[0])
         return play(sent)
 
     desk = make_desk(slow)
@@ -154,6 +158,7 @@ def test_ctrl_c_says_how_to_go_on(make_desk: Callable[..., Any]) -> None:
     assert "Traceback" not in said
     kept = (desk.folder / "my runs/one/calls.jsonl").read_text().splitlines()
     assert len(kept) == len(desk.models.sent)
+    seconds[0] = 0.0
     assert desk.drpo("resume", "my runs/one").returncode == 0
 
 

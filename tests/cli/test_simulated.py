@@ -16,14 +16,17 @@ def without_times(result: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in result.items() if key != "bill"}
 
 
-def test_default_needs_nothing_and_repeats(desk: Any) -> None:
+@pytest.mark.parametrize(
+    "size", [pytest.param(["--set", "data.limit=80"], id="part"), pytest.param([], id="whole", marks=pytest.mark.slow)]
+)
+def test_default_needs_nothing_and_repeats(size: list[str], desk: Any) -> None:
     """With no config and no key a run ends with a banner and a true gain; the same run twice differs in times only."""
-    done = desk.drpo("compile", "--log-dir", "one")
+    done = desk.drpo("compile", *size, "--log-dir", "one")
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("SIMULATED: ")
     assert "True gain" in done.stdout
     assert "What each part gains" in done.stdout
-    assert desk.drpo("compile", "--log-dir", "two", "--set", "num_threads=1").returncode == 0
+    assert desk.drpo("compile", *size, "--log-dir", "two", "--set", "num_threads=1").returncode == 0
     one, two = (json.loads((desk.folder / name / "result.json").read_text()) for name in ("one", "two"))
     assert one["simulated"]
     assert one["optimizer"] == "drpo"

@@ -442,7 +442,7 @@ class TestRefusals:
             return
         assert json.loads(json.dumps(read, allow_nan=False)) == read
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=15, deadline=None)  # each is a message about every key
     @given(
         st.dictionaries(st.text(max_size=8), st.recursive(st.none() | st.integers() | st.text(max_size=5), st.lists))
     )

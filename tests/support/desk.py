@@ -74,8 +74,3 @@ class Desk:
             with pytest.raises(SystemExit) as ended:
                 main()
         return subprocess.CompletedProcess(sys.argv, ended.value.code or 0, out.getvalue(), err.getvalue())
-
-    def process(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        """Run the command line as a process of its own."""
-        command = [sys.executable, "-m", "drpo", *map(str, arguments)]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=100, check=False)

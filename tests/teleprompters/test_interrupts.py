@@ -68,8 +68,15 @@ class Interrupted:
         return [json.loads(line) for line in (self.folder / "calls.jsonl").read_bytes().splitlines()]
 
 
-@pytest.mark.parametrize("mode", ["default", "paper"])
-@pytest.mark.parametrize("num_threads", [1, 4])
+@pytest.mark.parametrize(
+    ("num_threads", "mode"),
+    [
+        (1, "paper"),
+        (4, "default"),
+        pytest.param(1, "default", marks=pytest.mark.slow),
+        pytest.param(4, "paper", marks=pytest.mark.slow),
+    ],
+)
 def test_the_first_lets_calls_end_and_keeps_them(num_threads: int, mode: str, tmp_path: Path) -> None:
     """After it nothing new is sent; what was is on record; the run goes on and ends as one without Ctrl-C."""
     run = Interrupted(tmp_path / "run", mode, num_threads, 0.3)
@@ -94,7 +101,7 @@ def test_the_first_lets_calls_end_and_keeps_them(num_threads: int, mode: str, tm
         assert (run.folder / name).read_bytes() == (tmp_path / "straight" / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("num_threads", [1, 4])
+@pytest.mark.parametrize("num_threads", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_the_second_stops_at_once(num_threads: int, tmp_path: Path) -> None:
     """Calls of a minute are not waited for: neither by `compile` nor by the end of the process."""
     run = Interrupted(tmp_path / "run", "default", num_threads, 60)

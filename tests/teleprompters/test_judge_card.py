@@ -57,7 +57,7 @@ def test_a_sound_judge_has_no_red_line() -> None:
 )
 def test_each_planted_fault_is_named(changes: dict[str, float], named: set[str]) -> None:
     """A judge with one planted fault has a red light, and the line that is about it is red."""
-    card = card_of(replace(World(), **changes))
+    card = card_of(replace(World(), **changes), num_prompts=6)
     assert card.light is Light.RED
     assert named & set(card.faults)
 

@@ -21,8 +21,17 @@ CONSTANT = [
 ]
 
 
-@pytest.mark.parametrize("num_threads", [1, 16])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"salt={case['salt']!r}")
+@pytest.mark.parametrize(
+    ("case", "num_threads"),
+    [
+        pytest.param(
+            case, threads, id=f"salt={case['salt']!r}-{threads}",
+            marks=() if (number + (threads == 1)) % 2 else pytest.mark.slow,
+        )
+        for number, case in enumerate(CASES)
+        for threads in (1, 16)
+    ],
+)  # fmt: skip
 def test_hash_scores(case: dict, num_threads: int, tmp_path: Path) -> None:
     """Counts, depth, path, value and instruction equal the official run's, whatever the order of completion."""
     mock = PaperMock(hash_score(case["salt"]))

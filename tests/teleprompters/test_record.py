@@ -269,7 +269,7 @@ def test_records_of_the_first_version_still_load(
     assert world.num_calls == 0
 
 
-@settings(deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.text(), min_size=1, max_size=5))
 def test_any_text_comes_back(texts: list[str]) -> None:
     """Whatever a model writes, halves of surrogate pairs and line ends of all kinds included, is read as it was."""

@@ -210,9 +210,9 @@ def test_any_text_gets_an_answer_and_its_own_parent_never_convicts_it(text: str,
 
 
 def test_thousands_of_calls_are_cheap() -> None:
-    """The training texts are read once: 2,000 long candidates take seconds beside 100,000 training words."""
+    """The training texts are read once: 200 long candidates take a moment beside 100,000 training words."""
     screen = Screen([" ".join(f"word{number * 31 % 997}" for number in range(100))] * 1000, max_words=1000)
     started = time.perf_counter()
-    for number in range(2000):
+    for number in range(200):
         assert screen(f"{LONG}\n- Rule {number} about topic{number}.", known=["Be kind.", LONG[:300]]) is None
-    assert time.perf_counter() - started < 30
+    assert time.perf_counter() - started < 5

@@ -26,7 +26,7 @@ def calibration() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def measured(calibration: ModuleType) -> dict[str, float]:
-    return calibration.measure(World(), calibration.shipped_queries(), models=4, repeats=6)
+    return calibration.measure(World(), calibration.shipped_queries(), models=4, repeats=2)
 
 
 def test_the_default_world_lies_within_the_stated_bounds(calibration: ModuleType, measured: dict[str, float]) -> None:

@@ -105,8 +105,8 @@ def test_threads_change_nothing(name: str) -> None:
 
 def test_seeds_differ() -> None:
     """Another seed draws other queries, also for an optimizer that has no seed."""
-    settings = ENTRANTS["copro"].settings(contest())
-    drawn = {shown(run("copro", seed=seed).program)[0] for seed in (0, 1)}
+    settings = ENTRANTS["copro"].settings(contest(budget=100))
+    drawn = {shown(run("copro", seed=seed, budget=100).program)[0] for seed in (0, 1)}
     assert settings["num_queries"] < 40
     assert len(drawn) == 2
 
