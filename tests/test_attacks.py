@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import itertools
 import json
 import re
 import sys
@@ -62,7 +63,8 @@ def test_no_attack_changes_what_is_read_of_an_honest_reply(attack: Any) -> None:
 def test_the_suite_bites(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same attacks on DSPy's own readers: without ours they change verdicts."""
     monkeypatch.setattr(asking, "own_values", lambda reply, fields, shown: (None, reply))
-    assert sum(suite.misread(attack)[1] for attack in SEEN_BY_JUDGES) > 10
+    changed = itertools.accumulate(suite.misread(attack)[1] for attack in SEEN_BY_JUDGES)
+    assert any(count > 10 for count in changed)  # the rest need not be tried
 
 
 @settings(max_examples=60, deadline=None)

@@ -32,12 +32,17 @@ def parameters(language: str) -> list:
     ]
 
 
+def rehearse_less(patch: pytest.MonkeyPatch) -> None:
+    """Let an estimate rehearse once instead of five times: its figures are tested elsewhere."""
+    patch.setattr("drpo.commands.estimating.PLACES", (0.0,))
+    patch.setattr("drpo.commands.estimating.PROBED_WORLDS", 2)
+
+
 @pytest.mark.parametrize("block", parameters("python"))
 def test_python_blocks_run(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block runs as a script of its own, its models played by an endpoint on this machine."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("drpo.commands.estimating.PLACES", (0.0,))  # an estimate rehearses once instead of five times
-    monkeypatch.setattr("drpo.commands.estimating.PROBED_WORLDS", 2)
+    rehearse_less(monkeypatch)
     with endpoint(play) as models:
         monkeypatch.setenv("OPENAI_API_KEY", "not-a-key")
         monkeypatch.setenv("OPENAI_API_BASE", models.api_base)
@@ -128,6 +133,7 @@ def modules() -> list[str]:
 def test_docstring_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every example of a docstring gives what it says."""
     monkeypatch.chdir(tmp_path)
+    rehearse_less(monkeypatch)
     monkeypatch.setenv("OPENAI_API_KEY", "not-a-key")
     rooms = {"programs", "metrics", "teleprompters", "serving", "reports", "configs", "commands", "cli", "errors"}
     names = [

@@ -126,7 +126,7 @@ def test_simulated_models_are_resumed(desk: Any, tmp_path: Path) -> None:
     record = tmp_path / "run/calls.jsonl"
     while not record.exists() or record.read_bytes().count(b"\n") < 20:
         assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.001)
+        time.sleep(0.005)
     process.kill()
     process.wait()
     assert not (tmp_path / "run/result.json").exists()
@@ -162,6 +162,7 @@ def test_ctrl_c_says_how_to_go_on(make_desk: Callable[..., Any]) -> None:
     assert desk.drpo("resume", "my runs/one").returncode == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_twice_ends_the_process(make_desk: Callable[..., Any]) -> None:
     """The second Ctrl-C does not wait for replies, nor for threads."""
     desk = make_desk(lambda sent: Fault(503, delay=20))

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import dspy
 
 
-@pytest.fixture(params=["chat", "json", "xml"])
+@pytest.fixture(params=["chat", "json", pytest.param("xml", marks=pytest.mark.slow)])
 def adapter(request: pytest.FixtureRequest) -> dspy.Adapter:
     """The student's adapter: every test that asks for it runs under each of DSPy's three."""
     import dspy

@@ -544,7 +544,9 @@ def test_a_cap_with_a_large_valset() -> None:
     assert program.drpo_result["decision"] == "improved"
 
 
-@pytest.mark.parametrize(("failures", "budgets"), [(4, (60, 120, 170)), (25, (100,))])
+@pytest.mark.parametrize(
+    ("failures", "budgets"), [(25, (100,)), pytest.param(4, (60, 120, 170), marks=pytest.mark.slow)]
+)
 def test_more_calls_than_planned(failures: int, budgets: Sequence[int]) -> None:
     """Item 32: where rewritten programs need more requests than the student did, the plan fails. The cap holds, and
     what comes back is the same at any number of threads, wherever the run was cut off.
@@ -655,15 +657,17 @@ def test_num_threads_changes_nothing(tmp_path: Path) -> None:
     assert found[0] == found[1] == found[2]
 
 
-def test_several_predictors_and_threads() -> None:
+@pytest.mark.parametrize(
+    "credit", ["trace", *(pytest.param(name, marks=pytest.mark.slow) for name in ("round_robin", "all"))]
+)
+def test_several_predictors_and_threads(credit: str) -> None:
     """Item 28: also with several predictors and each of the ways to credit them."""
-    for credit in ("trace", "round_robin", "all"):
-        found = []
-        for num_threads in (1, 16):
-            world = World(before=dawdle, spice=credit)
-            program = compiled(world, Mixed(), credit=credit, num_threads=num_threads, depth=2)
-            found.append((figures(program), world.rendered(program)))
-        assert found[0] == found[1], credit
+    found = []
+    for num_threads in (1, 16):
+        world = World(before=dawdle, spice=credit)
+        program = compiled(world, Mixed(), credit=credit, num_threads=num_threads, depth=2)
+        found.append((figures(program), world.rendered(program)))
+    assert found[0] == found[1]
 
 
 @pytest.fixture(scope="module")
