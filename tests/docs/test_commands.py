@@ -56,7 +56,9 @@ def played(page: Path) -> list[list[str]]:
     return [
         [*words, *SMALLER.get(words[0], [])]
         for words in shown(page)
-        if words[0] not in FOREGROUND and "--serve" not in words and ("--no-probe" in words or not NEEDS_VLLM.intersection(words))
+        if words[0] not in FOREGROUND
+        and "--serve" not in words
+        and ("--no-probe" in words or not NEEDS_VLLM.intersection(words))
     ]
 
 
