@@ -15,7 +15,9 @@ was killed and started again ends as one that was not.
 from __future__ import annotations
 
 import fcntl
+import re
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 HEARTBEAT, GRACE = 20, 120
 """Seconds between two heartbeats of a trial, and seconds without one after which its worker counts as dead."""
+OPENINGS = 5
+"""How often a storage is opened whose tables another worker is making."""
 STARTUP = 8
 """Trials at random before the sampler learns from them."""
 
@@ -281,17 +285,8 @@ def _counts(trial: optuna.trial.FrozenTrial) -> bool:
 
 
 def _storage(url: str) -> optuna.storages.RDBStorage:
-    import optuna
-
-    local = url.startswith("sqlite")
     try:
-        return optuna.storages.RDBStorage(
-            url,
-            engine_kwargs={"connect_args": {"timeout": 60}} if local else {"pool_pre_ping": True},
-            heartbeat_interval=HEARTBEAT,
-            grace_period=GRACE,
-            failed_trial_callback=_begin_anew,
-        )
+        return _opened(url)
     except ImportError as error:
         raise MissingDependencyError(
             f"--storage: the driver of this database is missing ({without_secrets(str(error)).splitlines()[0]}); "
@@ -302,6 +297,27 @@ def _storage(url: str) -> optuna.storages.RDBStorage:
         raise ConfigError(
             f"--storage: cannot be used ({said}); give sqlite:///file.db, or the URL of a database that runs"
         ) from None
+
+
+def _opened(url: str) -> optuna.storages.RDBStorage:
+    """Open a storage; several workers that begin at once may make its tables at the same time, and all but one fail."""
+    import optuna
+
+    local = url.startswith("sqlite")
+    for left in reversed(range(OPENINGS)):
+        try:
+            return optuna.storages.RDBStorage(
+                url,
+                engine_kwargs={"connect_args": {"timeout": 60}} if local else {"pool_pre_ping": True},
+                heartbeat_interval=HEARTBEAT,
+                grace_period=GRACE,
+                failed_trial_callback=_begin_anew,
+            )
+        except Exception as error:  # each driver has its own
+            if not left or not re.search(r"already exists|unique|duplicate", str(error), re.IGNORECASE):
+                raise
+            time.sleep(0.3)
+    raise AssertionError("the last opening returns or raises")
 
 
 def _begin_anew(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
