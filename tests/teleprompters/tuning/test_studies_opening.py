@@ -12,7 +12,7 @@ from drpo.errors import ConfigError
 from drpo.teleprompters.tuning import studies
 
 
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.filterwarnings("ignore")  # Optuna calls heartbeats experimental; the study itself silences that
 def test_tables_that_another_worker_makes_meanwhile_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Invariant: of workers that begin at once none gives up; one that fails for good says so after a few tries."""
     opened, real, says = [0], optuna.storages.RDBStorage, ["table studies already exists"] * 2
