@@ -14,7 +14,7 @@ import pytest
 from drpo.configs.settings import load_settings
 from drpo.serving.vllm import VLLMServer
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(2400)]
 
 ROOT = Path(__file__).parents[2]
 PYTHON = Path(os.environ.get("DRPO_VLLM_PYTHON", ROOT / ".venv-vllm/bin/python"))
@@ -40,7 +40,7 @@ def test_a_comparison_runs_to_its_end(tmp_path: Path) -> None:
     ]  # fmt: skip
 
     def run() -> str:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=2100, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
