@@ -30,13 +30,13 @@ from ..serving.engine import build_lm
 from ..serving.roles import Role
 from ..serving.simulated.world import World
 from ..teleprompters.presets import check_number
-from ..teleprompters.result import versions
+from ..teleprompters.result import is_simulated, versions
 from ..teleprompters.run import check_criteria
 from ..teleprompters.run_directory import FORMAT as DIRECTORY_FORMAT
 from ..teleprompters.session import Session, session
 from .compiling import reward_of
 from .earlier import FORMAT, Earlier
-from .evaluation_result import bill, comparison, figures, is_simulated, used, write
+from .evaluation_result import bill, comparison, figures, used, write
 from .evaluation_work import measure, prepared
 from .marking import Answer, Marks, duels, mark
 from .servers import Say, servers_of
@@ -168,7 +168,7 @@ def evaluate(
             "programs": [figures(one, done, questions, lms) for one, done in zip(programs, marks, strict=True)],
             "comparison": comparison(programs, marks, earlier, fought, seed=seed),
             **used(running.lms.meter),
-            "simulated": any(is_simulated(model) for model in lms.models.values()),
+            "simulated": is_simulated(lms.models),
             "seed": seed,
             "limit": limit,
             "versions": versions(),

@@ -14,10 +14,9 @@ from ..metrics.pairwise import Duel, win_rate
 from ..metrics.reward import query_of
 from ..serving.meter import Meter
 from ..serving.roles import Role
-from ..serving.settings import SIMULATED
 from ..serving.simulated import world_of
 from ..teleprompters.candidates import candidate_of
-from ..teleprompters.result import bill_data
+from ..teleprompters.result import bill_data, usage_data
 from ..teleprompters.roles import RunLMs
 from ..teleprompters.session import Session
 from .earlier import Earlier
@@ -103,16 +102,6 @@ def comparison(
     }
 
 
-def is_simulated(model: str) -> bool:
-    """Tell whether a model string is that of a simulated model, in this process or behind an endpoint.
-
-    Example:
-        >>> is_simulated("hosted_vllm/sim/judge"), is_simulated("openai/not-sim/x")
-        (True, False)
-    """
-    return model.startswith(SIMULATED) or f"/{SIMULATED}" in model
-
-
 def bill(lms: RunLMs) -> dict[str, Any]:
     """Return what `bill.json` says; nobody rewrites anything here, so that role has no model."""
     models = {role: model for role, model in lms.models.items() if role != Role.PROMPT.value}
@@ -121,12 +110,11 @@ def bill(lms: RunLMs) -> dict[str, Any]:
 
 def used(meter: Meter) -> dict[str, Any]:
     """Return what it says of calls, tokens and dollars, by role."""
-
-    def by_role(name: str) -> dict[str, Any]:
-        return {role.value: getattr(meter.usage[role], name) for role in Role if role is not Role.PROMPT}
-
-    costs = {role: None if cost is None else round(cost, 12) for role, cost in by_role("cost").items()}
-    return {"lm_calls": by_role("calls"), "tokens": by_role("tokens"), "cost": costs}
+    known = usage_data(meter)
+    return {
+        key: {role: value for role, value in known[key].items() if role != Role.PROMPT.value}
+        for key in ("lm_calls", "tokens", "cost")
+    }
 
 
 def write(

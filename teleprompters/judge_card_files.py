@@ -13,7 +13,7 @@ from ..metrics.judge_card.labels import Label
 from ..metrics.judge_card.lights import Light
 from ..programs.boundary import one_line
 from .candidates import base_of
-from .result import bill_data, by_role, exact, is_simulated, versions
+from .result import bill_data, is_simulated, usage_data, versions
 from .roles import RunLMs, digest
 from .run_config import run_config
 from .session import Session
@@ -67,6 +67,7 @@ def about(
     models = {role: model for role, model in lms.models.items() if role != "prompt"}  # it is not asked
     if second is not None:
         models["second_judge"] = second.model
+    used = usage_data(lms.meter)
     return {
         "format": FORMAT,
         "judge": described(lms.judge, lms),
@@ -78,10 +79,7 @@ def about(
         "num_labels": num_labels,
         "seed": seed,
         "simulated": is_simulated(models),
-        "lm_calls": by_role(lms.meter, "calls"),
-        "tokens": by_role(lms.meter, "tokens"),
-        "seconds": {role: round(seconds, 3) for role, seconds in by_role(lms.meter, "seconds").items()},
-        "cost": {role: exact(cost) for role, cost in by_role(lms.meter, "cost").items()},
+        **{key: used[key] for key in ("lm_calls", "tokens", "seconds", "cost")},
         "versions": versions(),
     }
 

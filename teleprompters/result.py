@@ -114,11 +114,11 @@ def is_simulated(models: Mapping[str, str]) -> bool:
 def usage_data(meter: Meter) -> dict[str, dict[str, Any]]:
     """Return what each role used, as far as it follows from the replies."""
     return {
-        "lm_calls": by_role(meter, "calls"),
-        "truncated": by_role(meter, "truncated"),
-        "tokens": by_role(meter, "tokens"),
-        "seconds": {role: round(seconds, 3) for role, seconds in by_role(meter, "seconds").items()},
-        "cost": {role: exact(cost) for role, cost in by_role(meter, "cost").items()},
+        "lm_calls": _by_role(meter, "calls"),
+        "truncated": _by_role(meter, "truncated"),
+        "tokens": _by_role(meter, "tokens"),
+        "seconds": {role: round(seconds, 3) for role, seconds in _by_role(meter, "seconds").items()},
+        "cost": {role: _exact(cost) for role, cost in _by_role(meter, "cost").items()},
     }
 
 
@@ -129,14 +129,14 @@ def bill_data(meter: Meter, models: dict[str, str]) -> dict[str, Any]:
             role.value: {
                 "model": models.get(role.value),
                 **asdict(meter.usage[role]),
-                "cost": exact(meter.usage[role].cost),
+                "cost": _exact(meter.usage[role].cost),
                 "error_kinds": dict(sorted(meter.kinds[role].items())),
                 "given_up": meter.given_up[role],
                 "waited": round(meter.waited[role], 3),
             }
             for role in Role
         },
-        "cost": exact(_sum([meter.usage[role].cost for role in Role])),
+        "cost": _exact(_sum([meter.usage[role].cost for role in Role])),
         "caps": [str(cap) for cap in meter.caps],
         "wall_seconds": round(meter.elapsed, 3),
     }
@@ -146,7 +146,7 @@ def _sum(costs: list[float | None]) -> float | None:
     return None if None in costs else sum(cost for cost in costs if cost is not None)
 
 
-def exact(cost: float | None) -> float | None:
+def _exact(cost: float | None) -> float | None:
     """Return a sum of prices without the last digits, which depend on the order in which they were added."""
     return None if cost is None else round(cost, 12)
 
@@ -161,6 +161,6 @@ def _installed() -> dict[str, str]:
     return {name: metadata.version(name) for name in ("drpo-dspy", "dspy", "litellm")}
 
 
-def by_role(meter: Meter, name: str) -> dict[str, Any]:
+def _by_role(meter: Meter, name: str) -> dict[str, Any]:
     """Return one figure of a run's bill, by role."""
     return {role.value: getattr(meter.usage[role], name) for role in Role}

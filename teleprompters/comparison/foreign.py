@@ -50,7 +50,7 @@ class ForeignEntrant:
         metric = ImputingMetric(
             assignment.reward, working, objectives=optimizer.objectives, remembers=optimizer.anytime
         )
-        watched = optimizer.judged_on(settings)
+        watched = settings[optimizer.judged_on] if optimizer.judged_on else None
         finished, turn = Finished(meter, size=watched or 0), 0
         callbacks = [*dspy.settings.callbacks, finished]
         found: dspy.Module | None = None

@@ -39,12 +39,11 @@ class Optimizer(Protocol):
     optimizer that must come to its end pays for that too, so that its settings can foresee what it takes."""
     objectives: bool
     """Whether it takes criteria as objectives."""
+    judged_on: str | None
+    """Which setting says on how many queries a full evaluation is; None if it makes none through `dspy.Evaluate`."""
 
     def solve(self, purse: Purse) -> dict[str, Any]:
         """Return its settings."""
-
-    def judged_on(self, settings: dict[str, Any]) -> int | None:
-        """Return on how many queries a full evaluation is; None if it makes none through `dspy.Evaluate`."""
 
     def run(
         self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any, turn: int
@@ -67,6 +66,7 @@ class Copro:
     """
 
     name, anytime, objectives = "copro", True, False
+    judged_on: str | None = "num_queries"
 
     def solve(self, purse: Purse) -> dict[str, Any]:
         """Return breadth, depth and number of queries, near to three rounds of ten and to the whole budget."""
@@ -84,11 +84,6 @@ class Copro:
                     options.append((far + 50 * max(0.0, rest - 0.01), found))
         purse.need(self.name, 1 if options else purse.budget + 1)
         return nearest(options)
-
-    def judged_on(self, settings: dict[str, Any]) -> int | None:
-        """Return the number of queries."""
-        size: int = settings["num_queries"]
-        return size
 
     def run(
         self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any, turn: int
@@ -113,6 +108,7 @@ class Mipro:
     """
 
     anytime, objectives = True, False
+    judged_on: str | None = "num_val"
 
     def __init__(self, name: str, *, demos: int) -> None:
         self.name, self._demos = name, demos
@@ -135,11 +131,6 @@ class Mipro:
         number, trials = nearest(options)
         return {"num_train": train, "num_val": val, "num_candidates": number, "num_trials": MORE * trials,
                 "max_bootstrapped_demos": self._demos}  # fmt: skip
-
-    def judged_on(self, settings: dict[str, Any]) -> int | None:
-        """Return the number of validation queries."""
-        size: int = settings["num_val"]
-        return size
 
     def run(
         self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any, turn: int
@@ -165,6 +156,7 @@ class Gepa:
     """
 
     name, anytime, objectives = "gepa", True, True
+    judged_on: str | None = None
 
     def solve(self, purse: Purse) -> dict[str, Any]:
         """Return the number of validation queries; rounds go on until no further one can be paid."""
@@ -173,10 +165,6 @@ class Gepa:
         purse.need(self.name, (2 * val + 2 * minibatch) * purse.evaluation + 1)
         return {"num_train": purse.queries - val, "num_val": val, "reflection_minibatch_size": minibatch,
                 "max_metric_calls": purse.budget, "frontier_type": "hybrid"}  # fmt: skip
-
-    def judged_on(self, settings: dict[str, Any]) -> int | None:
-        """Return None: it has a way of its own to stop."""
-        return None
 
     def run(
         self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any, turn: int
@@ -215,6 +203,7 @@ class Simba:
     """
 
     name, anytime, objectives = "simba", False, False
+    judged_on: str | None = None
 
     def solve(self, purse: Purse) -> dict[str, Any]:
         """Return minibatch, candidates, steps and queries: about a third of the calls for the last choice."""
@@ -236,10 +225,6 @@ class Simba:
         purse.need(self.name, 1 if options else 35 * purse.evaluation)
         return nearest(options)
 
-    def judged_on(self, settings: dict[str, Any]) -> int | None:
-        """Return None: it does not use `dspy.Evaluate`."""
-        return None
-
     def run(
         self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any, turn: int
     ) -> dspy.Module:
@@ -260,6 +245,7 @@ class BootstrapRS:
     """
 
     name, anytime, objectives = "bootstrap-rs", True, False
+    judged_on: str | None = "num_val"
 
     def solve(self, purse: Purse) -> dict[str, Any]:
         """Return the numbers of queries and sets; the cap ends the last ones."""
@@ -268,11 +254,6 @@ class BootstrapRS:
         number = purse.budget // (val * purse.evaluation) - 1
         purse.need(self.name, 3 * val * purse.evaluation)
         return {"num_train": train, "num_val": val, "num_candidate_programs": number, "max_bootstrapped_demos": DEMOS}
-
-    def judged_on(self, settings: dict[str, Any]) -> int | None:
-        """Return the number of validation queries."""
-        size: int = settings["num_val"]
-        return size
 
     def run(
         self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any, turn: int
@@ -293,6 +274,7 @@ class InferRules:
     """
 
     name, anytime, objectives = "infer-rules", True, False
+    judged_on: str | None = "num_val"
 
     def solve(self, purse: Purse) -> dict[str, Any]:
         """Return the numbers of queries and candidates that fit best."""
@@ -308,11 +290,6 @@ class InferRules:
         val, number = nearest(options)
         train = min(purse.queries - val, 40)
         return {"num_train": train, "num_val": val, "num_candidates": number, "max_bootstrapped_demos": DEMOS}
-
-    def judged_on(self, settings: dict[str, Any]) -> int | None:
-        """Return the number of validation queries."""
-        size: int = settings["num_val"]
-        return size
 
     def run(
         self, assignment: Assignment, student: dspy.Module, settings: dict[str, Any], metric: Any, turn: int
