@@ -117,8 +117,9 @@ class _DefaultMode:
         leader = self._search()
         demonstrations = self._demonstrations(leader)
         finals = FinalSelection(
-            run, self._held, self._budget, evaluation=run.evaluation_calls, spare=self._spare, criteria=self._criteria
-        )
+            run, self._held, self._budget, evaluation=run.evaluation_calls, spare=self._spare,
+            fill=self._settings.fill, criteria=self._criteria,
+        )  # fmt: skip
         finalists = finals.finalists(
             leader.candidate, demonstrations, k=self._settings.k, search_gain=self._board.value(leader) / LEVELS
         )
@@ -211,29 +212,34 @@ class _DefaultMode:
         if len(self._rounds) == 1:
             self._fit_held()
         level = level_calls(self._settings, nodes=len(self._rounds[-1].beam), evaluation=evaluation)
-        held_out = held_out_calls(evaluation, criteria=self._criteria)
         if len(self._rounds) > self._settings.depth:
-            return self._more(level, held_out)
-        return self._run.affords(level, final=times(len(self._held), held_out))
+            return self._more(level)
+        return self._run.affords(
+            level, final=times(len(self._held), held_out_calls(evaluation, criteria=self._criteria))
+        )
 
-    def _more(self, level: Calls, held_out: Calls) -> bool:
-        """Tell whether a level beyond `depth` can be paid once every held-out query is; only `fill` asks."""
+    def _more(self, level: Calls) -> bool:
+        """Tell whether a level beyond `depth` leaves all that follows on every held-out query; only `fill` asks."""
         made = self._run.lms.meter.totals("requests")
         idle, self._made = made == self._made, made
-        final = times(len(self._held) + len(self._spare), held_out)
-        return not idle and self._budget.fits(together(level, final)) >= 1
+        rest = self._planned(depth=0, num_val=len(self._held) + len(self._spare))
+        return not idle and self._budget.fits(together(level, rest)) >= 1
 
     def _fit_held(self) -> None:
         """Hold out fewer queries if the plan is more than what is left: now it is known what a call takes."""
-        planned = planned_calls(
-            replace(self._settings, first_size=0), num_train=0, num_val=len(self._held),
-            predictors=self._predictors, optimize_demos=self._choices.optimize_demos, criteria=self._criteria,
-        )  # fmt: skip
+        planned = self._planned(depth=self._settings.depth, num_val=len(self._held))
         share = min(1.0, self._budget.fits(planned))
         number = max(FEWEST_PAIRS, int(len(self._held) * share))
         if self._settings.fill:
             self._spare = [*self._held[number:], *self._spare]
         self._held = self._held[:number]
+
+    def _planned(self, *, depth: int, num_val: int) -> Calls:
+        """Return the calls of what follows the seed's judgement: levels, demonstrations, final selection."""
+        return planned_calls(
+            replace(self._settings, first_size=0, depth=depth), num_train=0, num_val=num_val,
+            predictors=self._predictors, optimize_demos=self._choices.optimize_demos, criteria=self._criteria,
+        )  # fmt: skip
 
     def _start(self, member: Member[Candidate], query: int) -> Judging:
         if member.number not in self._programs:

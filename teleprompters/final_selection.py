@@ -10,7 +10,7 @@ import dspy
 from ..errors import BudgetExceededError
 from ..metrics.ledger import Entry
 from .beam import Evaluation
-from .budget import Budget, Calls, times
+from .budget import Budget, Calls, times, together
 from .candidates import Candidate, candidate_of, instruct
 from .demo_pool import Demonstrations, with_demonstrations
 from .held_out import Finalist, Part, Selected, select_finalist
@@ -23,6 +23,8 @@ FIRST = 8
 """Queries on which all finalists are judged at least, before all but one drop out."""
 FIRST_SHARE = 1 / 6
 """The same as a share of the held-out queries."""
+TWICE = 0.03
+"""Share of calls that is left for judgements that are asked for twice, where a cap is to be used up."""
 
 
 class FinalSelection:
@@ -34,6 +36,7 @@ class FinalSelection:
         budget: What may still be spent.
         evaluation: The calls that it takes to answer and judge a query.
         spare: More held-out examples, for calls that are left.
+        fill: Whether a cap is to be used up: what is left then makes the choice among the finalists surer.
         criteria: The calls that it takes to choose the criteria of one.
     """
 
@@ -45,11 +48,12 @@ class FinalSelection:
         *,
         evaluation: Calls,
         spare: Sequence[dspy.Example] = (),
+        fill: bool = False,
         criteria: float = 1.0,
     ) -> None:
         self.held = [*held, *spare]
         """The held-out examples that it may be made on."""
-        self._run, self._usual, self._budget, self._evaluation = run, len(held), budget, evaluation
+        self._run, self._usual, self._budget, self._evaluation, self._fill = run, len(held), budget, evaluation, fill
         self._each = held_out_calls(evaluation, criteria=criteria)
         self.seed = Finalist(Part.SEED, run.base, run.working, dict(run.root), 0.0)
         """The student as it was given."""
@@ -91,6 +95,10 @@ class FinalSelection:
             return self.select(finalists[:1])
         if not finalists or number < 2:
             return None
+        if self._fill and len(finalists) > 1 and number == held:
+            another, reserved = times(len(finalists) - 1, evaluation), times((1 + TWICE) * number, self._each)
+            first += int(min(number - first, self._budget.fits(another, besides=together(others, reserved))))
+            others = times(first, another)
         run.progress.begin("final selection", calls=total(times(number, held_out_calls(evaluation))) + total(others))
         run.progress.say(f"final selection: {len(finalists)} finalists and the seed on {number} held-out queries")
         ahead = [

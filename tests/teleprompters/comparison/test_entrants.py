@@ -77,6 +77,17 @@ def test_drpo_gives_what_is_left_to_held_out_queries() -> None:
     assert details["num_val"] >= 30
 
 
+def test_levels_beyond_the_plan_leave_all_that_follows() -> None:
+    """Invariant: a level that is made since calls are left takes none from the demonstrations and the last choice; the
+    winner and the student are compared on every held-out query."""
+    details = run("drpo", budget=340).ended.details
+    assert len(details["bill"]["caps"]) == 1
+    assert details["stopped"] is None
+    assert details["ablation"][details["returned"]]["count"] == details["num_val"] == 30
+    # What no level can use goes to the choice among the finalists.
+    assert details["ablation"]["instruction"]["count"] > 8
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ENTRANTS if name not in QUICK])
 def test_every_other_entrant_too(name: str, capsys: pytest.CaptureFixture[str]) -> None:
