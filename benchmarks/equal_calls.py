@@ -39,7 +39,7 @@ from drpo.metrics.ledger import Ledger
 from drpo.serving.meter import Meter
 from drpo.serving.simulated.engine import simulated_lm
 from drpo.serving.simulated.world import World
-from drpo.teleprompters.comparison.assignment import assign
+from drpo.teleprompters.comparison.assignment import Assignment, assign
 from drpo.teleprompters.comparison.entrants import BASELINES, ENTRANTS, compiled
 from drpo.teleprompters.roles import RunLMs
 
@@ -63,16 +63,9 @@ class Job:
 
 def run(job: Job) -> dict[str, Any]:
     """Return what one run came to."""
-    warnings.simplefilter("ignore")
-    logging.disable(logging.CRITICAL)
-    world = World.random(job.world)
-    train, tested, ledger, before = _prepared(job.world, job.seed)
-    lms = _lms(world)
-    reward = DynamicReward(lms["judge"], lms["criteria"], ledger=ledger)
-    demos = [{"query": row["query"], "response": row["response"]} for row in _lines("demos.jsonl")]
-    assignment = assign(
-        Responder(), train, RunLMs(**lms, metric=reward, meter=Meter()), budget=job.calls, seed=job.seed, demos=demos
-    )
+    world, split = World.random(job.world), prepared(job.world, job.seed)
+    tested, before = split.tested, split.before
+    assignment = assigned(job.world, job.seed, job.calls)
     begin = time.perf_counter()
     done = compiled(ENTRANTS.get(job.entrant) or BASELINES[job.entrant], assignment)
     seconds = time.perf_counter() - begin
@@ -88,9 +81,35 @@ def run(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def assigned(number: int, seed: int, calls: int) -> Assignment:
+    """Return what an entrant is given in a world."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    lms, split = _lms(World.random(number)), prepared(number, seed)
+    reward = DynamicReward(lms["judge"], lms["criteria"], ledger=split.ledger)
+    demos = [{"query": row["query"], "response": row["response"]} for row in _lines("demos.jsonl")]
+    return assign(
+        Responder(), split.train, RunLMs(**lms, metric=reward, meter=Meter()), budget=calls, seed=seed, demos=demos
+    )
+
+
+@dataclass(frozen=True)
+class Split:
+    """The prompts of a run."""
+
+    train: list[dspy.Example]
+    """Those that it sees."""
+    tested: list[str]
+    """Those that it is measured on."""
+    ledger: Ledger
+    """The criteria of the first."""
+    before: float
+    """The student's true quality on the second."""
+
+
 @lru_cache(maxsize=4)
-def _prepared(number: int, seed: int) -> tuple[list[dspy.Example], list[str], Ledger, float]:
-    """Return training examples, queries of the test, pinned criteria, and the student's true quality."""
+def prepared(number: int, seed: int) -> Split:
+    """Return the prompts of a run in a world, their criteria pinned."""
     world, rows = World.random(number), _lines("prompts.jsonl")
     random.Random(f"{number} {seed}").shuffle(rows)
     examples = [dspy.Example(**row).with_inputs("query") for row in rows]
@@ -100,7 +119,7 @@ def _prepared(number: int, seed: int) -> tuple[list[dspy.Example], list[str], Le
     with dspy.context(disable_history=True):
         for example in train:
             reward.criteria_of(example)
-    return train, tested, reward.ledger, world.true_quality(Responder(), tested)
+    return Split(train, tested, reward.ledger, world.true_quality(Responder(), tested))
 
 
 def _lms(world: World) -> dict[str, Any]:
