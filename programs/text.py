@@ -116,3 +116,15 @@ def _as_text(value: object) -> str:
         return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
     except ValueError:  # what is sent must not be refused here: bytes, halves of surrogate pairs, foreign objects
         return str(value)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    Example:
+        >>> counted(1, "seed"), counted(2, "query")
+        ('1 seed', '2 queries')
+    """
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..programs.boundary import one_line, visible
+from ..programs.text import counted
 
 VERDICTS = {
     "better": "better",
@@ -184,9 +185,9 @@ def number(value: float | None) -> str:
 
 def _wrong(figures: Mapping[str, Any]) -> str:
     imputed = sum(row["imputed_judgements"] for row in figures["by_seed"])
-    counts = {
-        "test answers without a judgement": figures["missing_judgements"],
-        "test queries on which it failed": figures["program_errors"],
-        "judgements missing while it worked": imputed,
-    }
-    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    counts = [
+        (figures["missing_judgements"], "test answer", "without a judgement"),
+        (figures["program_errors"], "test query", "on which it failed"),
+        (imputed, "judgement", "missing while it worked"),
+    ]
+    return ", ".join(f"{counted(count, what)} {how}" for count, what, how in counts if count)

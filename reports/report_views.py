@@ -148,8 +148,9 @@ def evaluation_view(result: Mapping[str, Any], *, title: str) -> dict[str, Any]:
         verdict=f"{version['num_queries']:,} queries, judge {shown(result['judge']['model'])}, "
         f"{shown(result['date'])}.",
         notes=evaluation_notes(dict(result)),
-        facts=facts([("rubric", version["rubric"], "digest"), ("queries", version["queries"], "digest"),
-                     ("calls", f"{sum(result['lm_calls'].values()):,}", "all roles together")])["items"],
+        facts=facts([("calls", f"{sum(result['lm_calls'].values()):,}", "all roles together"),
+                     ("rubric", version["rubric"][:8], "digest: equal ones compare"),
+                     ("queries", version["queries"][:8], "digest: equal ones compare")])["items"],
         tabs=[("Marks", sections), ("Groups", groups), ("Instructions", texts)],
     )  # fmt: skip
 

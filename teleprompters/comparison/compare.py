@@ -22,6 +22,7 @@ from dspy.utils.exceptions import LMError
 from ...errors import BudgetExceededError
 from ...metrics.reward import DynamicReward
 from ...programs.outages import is_given_up
+from ...programs.text import counted
 from ...serving.caps import CapKind
 from ...serving.meter import Meter
 from ...serving.simulated import world_of
@@ -33,7 +34,7 @@ from ..session import Session, session
 from .figures import FORMAT, Row, entrant_figures, pair_figures
 from .judging import Marks, identity, judge_programs
 from .lengths import length_of
-from .plan import Plan, counted, make_plan
+from .plan import Plan, make_plan
 from .units import Ended, run_unit
 
 OPTIMIZERS = ("drpo", "miprov2", "copro", "gepa", "simba")

@@ -11,7 +11,7 @@ import dspy
 
 from ...errors import ConfigError
 from ...metrics.reward import DynamicReward, query_of
-from ...programs.text import normalise
+from ...programs.text import counted, normalise
 from ..candidates import base_of, candidate_of
 from ..drpo import check_examples
 from ..held_out import split
@@ -209,15 +209,3 @@ def _uncached(lms: RunLMs) -> RunLMs:
         lms, task=without(lms.task), judge=without(lms.judge), criteria=without(lms.criteria),
         prompt=without(lms.prompt),
     )  # fmt: skip
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number of things in words.
-
-    Example:
-        >>> counted(1, "seed"), counted(2, "query")
-        ('1 seed', '2 queries')
-    """
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number} {noun[:-1]}ies" if noun.endswith("y") else f"{number} {noun}s"

@@ -100,7 +100,7 @@ def test_the_page_and_the_picture_hold_text_only(result: dict[str, Any]) -> None
 def test_notes_name_what_went_wrong(result: dict[str, Any]) -> None:
     said = "\n".join(notes(result))
     assert "gepa, seed 0, failed: ValueError" in said
-    assert "drpo: 1 test answers without a judgement, 2 judgements missing while it worked" in said
+    assert "drpo: 1 test answer without a judgement, 2 judgements missing while it worked" in said
     assert "180 calls for criteria, 480 for the test" in said
     json.dumps(said)
 
