@@ -100,12 +100,14 @@ def _confirmation(data: Mapping[str, Any]) -> list[str]:
 
 def _advice(interval: list[float] | None) -> str:
     if interval is None:
-        return "Keep your own settings: one fold cannot tell a gain from luck. Give tune.confirm more."
+        return (
+            "Keep your own settings: one fold cannot tell a gain from luck. More fresh folds can: raise tune.confirm."
+        )
     if interval[0] > 0:
         return "Take the tuned settings: the whole interval is above 0."
     if interval[1] < 0:
         return "Keep your own settings: the tuned ones are worse."
-    return "Keep your own settings: the interval holds 0. More fresh folds narrow it: give tune.confirm more."
+    return "Keep your own settings: the interval holds 0. More fresh folds narrow it: raise tune.confirm."
 
 
 def _trials(data: Mapping[str, Any]) -> Table:

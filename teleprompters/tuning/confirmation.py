@@ -84,7 +84,7 @@ class Confirmation:
                     say=say,
                     finished=finished,
                     essential=lambda number: True,
-                    called=partial(_called, number_of(best), fold),
+                    called=partial(self._called, number_of(best), fold),
                 )
             except _FAILURES:
                 if not self._failure(best):
@@ -173,20 +173,16 @@ class Confirmation:
         for fold in self._fresh_folds():
             for trial in self.study.trials_beside(_label(best, fold)):
                 if trial.state.name == "FAIL":
-                    return f"{_whose(trial.params)} on fresh fold {fold}: {trial.user_attrs['reason']}"
+                    return f"{self._called(number_of(best), fold, 0, trial.params)}: {trial.user_attrs['reason']}"
         return None
+
+    def _called(self, best: int, fold: int, number: int, settings: Mapping[str, Any]) -> str:
+        whose = "the config's own settings" if settings["settings"] == OWN else f"the settings of trial {best}"
+        return f"{whose} on fresh fold {fold - self.folds + 1} of {self.fresh}"
 
 
 def _label(best: optuna.trial.FrozenTrial, fold: int) -> str:
     return f"trial {number_of(best)}, fold {fold}"
-
-
-def _called(best: int, fold: int, number: int, settings: Mapping[str, Any]) -> str:
-    return f"confirmation of trial {best}, fresh fold {fold}, {_whose(settings)}"
-
-
-def _whose(settings: Mapping[str, Any]) -> str:
-    return "the config's own settings" if settings["settings"] == OWN else "the best settings"
 
 
 def _of_fold(compiler: Compiler, settings: Mapping[str, dict[str, Any]], fold: int) -> Compiler:

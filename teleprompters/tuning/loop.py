@@ -168,8 +168,9 @@ class _Worker:
             folds.append(fold)
             value, _ = mean_with_interval([one.value(self.objective) for one in folds])
             last = number + 1 == self.limits.folds
-            place_of = "" if self.limits.folds == 1 else f", fold {number + 1} of {self.limits.folds}"
-            self.say(f"{name}{place_of}: gain {fold.gain:+.3f} in {fold.lm_calls} calls; value so far {value:+.3f}")
+            single = self.limits.folds == 1
+            which, worth = ("", "value") if single else (f", fold {number + 1} of {self.limits.folds}", "value so far")
+            self.say(f"{name}{which}: gain {fold.gain:+.3f} in {fold.lm_calls} calls; {worth} {value:+.3f}")
             if held.report(value, fold=number) and not last:
                 self.say(f"{name} ends early")
                 held.prune()

@@ -109,7 +109,7 @@ def test_a_compile_that_fails_confirms_nothing(bench: Bench) -> None:
         assert bench.confirm() is None
         data = bench.data()
         assert data["confirmed"] is None
-        assert data["unconfirmed"] == "the config's own settings on fresh fold 2: most judgements cannot be read"
+        assert data["unconfirmed"] == "the config's own settings on fresh fold 1 of 2: most judgements cannot be read"
         bench.before = lambda number, fold: None
     assert confirming(bench) == []
     assert data["bill"]["compiles"] == 9
