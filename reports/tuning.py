@@ -100,14 +100,12 @@ def _confirmation(data: Mapping[str, Any]) -> list[str]:
 
 def _advice(interval: list[float] | None) -> str:
     if interval is None:
-        return (
-            "Keep your own settings: one fold cannot tell a gain from luck. More fresh folds can: raise tune.confirm."
-        )
+        return "Keep your own settings: one fold cannot tell a gain from luck. More of them (tune.confirm) can."
     if interval[0] > 0:
         return "Take the tuned settings: the whole interval is above 0."
     if interval[1] < 0:
         return "Keep your own settings: the tuned ones are worse."
-    return "Keep your own settings: the interval holds 0. More fresh folds narrow it: raise tune.confirm."
+    return "Keep your own settings: the interval holds 0. More fresh folds (tune.confirm) would narrow it."
 
 
 def _trials(data: Mapping[str, Any]) -> Table:
