@@ -44,7 +44,8 @@ def tune_command(
 
     Each trial compiles your prompts several times with other settings, so a study costs as much as that many runs: cap
     it by --set tune.max_lm_calls=... or tune.max_cost. The same command goes on with a study that was interrupted;
-    several at once share it. At the end lies a config with the best settings: tuned.yaml.
+    several at once share it. At the end the best settings are compared with your own on fresh folds
+    (tune.confirm), which tells whether to take them, and lie in a config: tuned.yaml.
 
     Example: drpo tune openai --data prompts.jsonl --trials 12 --set tune.max_cost=5 --set tune.space.depth=[1,2]
     """

@@ -2,6 +2,7 @@
 
 DIR/study.db            the study, unless --storage names another place
 DIR/trials/N/fold-F/    one compile of trial N, a run directory
+DIR/confirmation/N/     compiles with the settings of trial N and the config's own, on folds that no trial saw
 DIR/tuning.json         the figures, under fixed keys
 DIR/tuned.yaml          the config with the best settings
 
@@ -30,6 +31,7 @@ from ..configs.redaction import HIDDEN, redacted
 from ..configs.settings import RunSettings
 from ..errors import ConfigError
 from ..metrics.reward import query_of
+from ..reports.tuning import header
 from ..serving.engine import build_lm
 from ..serving.settings import LMSettings
 from ..serving.simulated.world import World
@@ -40,7 +42,8 @@ from ..teleprompters.result import FEWEST_PAIRS
 from ..teleprompters.roles import digest
 from ..teleprompters.run_directory import saved_state
 from ..teleprompters.tuning.allowance import KINDS, Bounds, with_bounds
-from ..teleprompters.tuning.loop import Limits, tune
+from ..teleprompters.tuning.confirmation import Confirmation
+from ..teleprompters.tuning.loop import Compiler, Limits, tune
 from ..teleprompters.tuning.objective import Objective
 from ..teleprompters.tuning.space import Range, Space, space_of
 from ..teleprompters.tuning.studies import Pruner, Study
@@ -87,25 +90,27 @@ def tuning(settings: RunSettings, *, log_dir: Path | None, storage: str | None, 
     name = study or f"drpo-{digest(work.identity)[:12]}"
     directory = log_dir or Path("runs") / name
     say(f"study {name}: {len(work.space)} settings, {work.folds} folds, {settings.tune.trials} trials at most")
-    say(work.plan())
+    for line in work.plan():
+        say(line)
     opened = Study(
         storage or f"sqlite:///{(directory / 'study.db').absolute()}",
         name,
         identity=work.identity,
         directory=directory,
-        first=work.first,
+        given=() if work.own is None else (work.own,),
         seed=settings.seed,
         pruner=Pruner(settings.tune.pruner),
         folds=work.folds,
     )
-    if work.first is None:
+    if work.own is None:
         say("the config's own settings are outside of tune.space, so no trial has them")
+    confirmation = Confirmation(opened, work.objective, work.folds, settings.tune.confirm, work.own)
     reason: str | None = "interrupted"
     data: dict[str, Any] = {}
 
     def write(stopped: str | None = None) -> None:
         data.clear()
-        data.update(work.data(opened, name=name, stopped=stopped))
+        data.update(work.data(opened, confirmation, name=name, stopped=stopped))
         _write(directory / "tuning.json", _json(data))
         if data["best"] is not None:
             _write(directory / "tuned.yaml", work.tuned(data))
@@ -113,17 +118,12 @@ def tuning(settings: RunSettings, *, log_dir: Path | None, storage: str | None, 
     world = None if settings.world is None else World.named(settings.world)
     try:
         with servers_of(settings, dict(settings.lms.roles()), log_dir=directory, say=say) as lms:
-            reason = tune(
-                opened,
-                work.space,
-                objective=work.objective,
-                limits=work.limits,
-                compile_fold=partial(work.compile_fold, lms, world),
-                expected=work.expected,
-                own_caps={kind.value: getattr(settings, kind.value) for kind in KINDS},
-                say=say,
-                finished=write,
-            )
+            limits, compiler = work.limits(), work.compiler(lms, world)
+            stopped = tune(opened, work.space, objective=work.objective, limits=limits, compiler=compiler, say=say,
+                           finished=write)  # fmt: skip
+            if stopped is None:
+                stopped = confirmation.run(limits=limits, compiler=compiler, say=say, finished=write)
+            reason = stopped
     finally:
         write(reason)
     return Tuned(data, directory)
@@ -143,13 +143,8 @@ class _Work:
         self.space = self._space()
         own = {name: getattr(self._search, name, getattr(settings, name)) for name in self.space}
         own = {name: value or "beam" if name == "select" else value for name, value in own.items()}
-        self.first = own if all(values.has(own[name]) for name, values in self.space.items()) else None
-        self.limits = Limits(
-            self._tune.trials,
-            self.folds,
-            self._tune.timeout,
-            {kind: cap for kind in KINDS if (cap := getattr(self._tune, kind.value)) is not None},
-        )
+        self.own = own if all(values.has(own[name]) for name, values in self.space.items()) else None
+        self._caps = {kind: cap for kind in KINDS if (cap := getattr(self._tune, kind.value)) is not None}
         held = len(self._valset) or len(self.split(0)[1])
         if held < FEWEST_PAIRS:
             raise ConfigError(
@@ -177,12 +172,25 @@ class _Work:
             "folds": self.folds,
         }
 
-    def plan(self) -> str:
-        """Say what a trial is about to take."""
+    def plan(self) -> tuple[str, str]:
+        """Say what a compile is about to take, and what the whole study."""
         search, held = self.split(0)
-        calls = self.expected({})
+        calls, trials, fresh = self.expected({}), self._tune.trials * self.folds, 2 * self._tune.confirm
         each = "" if calls is None else f"; about {calls} calls with the config's own settings"
-        return f"each fold: {len(search)} prompts for the search, {len(held)} held out{each}"
+        every = "" if calls is None else f", about {calls * (trials + fresh):,} calls at that rate"
+        return (
+            f"each compile: {len(search)} prompts for the search, {len(held)} held out{each}",
+            f"the study: at most {trials + fresh} compiles, {trials} in trials and {fresh} to confirm the best{every}",
+        )
+
+    def limits(self) -> Limits:
+        """Return when the tuning ends; its time begins now."""
+        return Limits(self._tune.trials, self.folds, self._tune.timeout, self._caps)
+
+    def compiler(self, lms: Mapping[str, LMSettings], world: World | None) -> Compiler:
+        """Return what compiles tried settings with these models."""
+        own_caps = {kind.value: getattr(self._settings, kind.value) for kind in KINDS}
+        return Compiler(partial(self.compile_fold, lms, world), self.expected, own_caps)
 
     def split(self, fold: int) -> tuple[list[dspy.Example], list[dspy.Example]]:
         """Return the prompts of a fold: those of the search, in their order, and those held out.
@@ -236,20 +244,13 @@ class _Work:
         program = optimizer.compile(responder_of(settings), trainset=trainset, valset=valset)
         return dict(program.drpo_result)
 
-    def data(self, study: Study, *, name: str, stopped: str | None) -> dict[str, Any]:
+    def data(self, study: Study, confirmation: Confirmation, *, name: str, stopped: str | None) -> dict[str, Any]:
         """Return what `tuning.json` says."""
+        simulated = self._settings.is_simulated
         return {
             "study": name,
-            **tuning_data(
-                study,
-                objective=self.objective,
-                space=self.space,
-                has_own=self.first is not None,
-                folds=self.folds,
-                simulated=self._settings.is_simulated,
-            ),
-            "caps": {kind.value: cap for kind, cap in (self.limits.caps or {}).items()},
-            "stopped": stopped,
+            **tuning_data(study, confirmation, space=self.space, simulated=simulated, stopped=stopped),
+            "caps": {kind.value: cap for kind, cap in self._caps.items()},
             "seed": self._settings.seed,
         }
 
@@ -258,16 +259,10 @@ class _Work:
         best = self._with(data["best"]["settings"])
         kept = redacted({"auto": best.auto} | best.model_dump(mode="json", exclude_defaults=True, exclude={"tune"}))
         text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=110)
-        trial = data["best"]
-        lines = [
-            f"# Written by `drpo tune`: trial {trial['trial']} of study {data['study']}, {len(data['trials'])} trials.",
-            f"# {data['objective']['formula']}: {trial['value']:.4f} {data['objective']['unit']}.",
-        ]
-        if data["simulated"]:
-            lines.append("# SIMULATED: tuned on simulated models. It says nothing about real ones.")
+        lines = header(data)
         if HIDDEN in text:
-            lines.append(f"# {HIDDEN}: a secret, which is written nowhere. Put it back, or give it by --set.")
-        return "\n".join(lines) + "\n" + text
+            lines.append(f"{HIDDEN}: a secret, which is written nowhere. Put it back, or give it by --set.")
+        return "".join(f"# {line}\n" for line in lines) + text
 
     def _space(self) -> Space:
         paper = not isinstance(self._search, MinibatchSettings)

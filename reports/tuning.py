@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..programs.boundary import one_line
+
 ROWS = 12
 """Trials that the table shows, best first; all are in `tuning.json`."""
 SHORT = {
@@ -34,9 +36,10 @@ def print_tuning(data: Mapping[str, Any], *, directory: Path, console: Console) 
         console.print(Text(line))
     console.print(Text(f"Files in {directory}:"))
     for name, what in (("tuned.yaml", "the config with the best settings, for drpo compile"),
-                       ("tuning.json", "every trial with its folds"), ("trials/", "the run of each fold")):  # fmt: skip
+                       ("tuning.json", "every trial with its folds"), ("trials/", "the run of each fold"),
+                       ("confirmation/", "the runs of fresh folds")):  # fmt: skip
         if (directory / name).exists():
-            console.print(Text(f"  {name:<12} {what}"))
+            console.print(Text(f"  {name:<13} {what}"))
 
 
 def verdict(data: Mapping[str, Any]) -> list[str]:
@@ -47,18 +50,62 @@ def verdict(data: Mapping[str, Any]) -> list[str]:
     what = f"{_figure(best['value'])}{_interval(best['interval'])} {data['objective']['unit']}"
     if best["value"] <= 0:
         return [f"No settings gained anything: the best of them, trial {best['trial']}, has {what}."]
+    if own is not None and difference is None:
+        return [f"Best: the config's own settings (trial {best['trial']}) with {what}."]
     lines = [f"Best: trial {best['trial']} with {what}."]
-    if own is None:
-        return lines
-    if difference is None:
-        return [f"Best: the config's own settings (trial 0) with {what}."]
-    lines.append(
-        f"The config's own settings: {_figure(own['value'])}{_interval(own['interval'])}. Difference, fold by fold: "
-        f"{_figure(difference['mean'])}{_interval(difference['interval'])}."
-    )
     count = data["states"].get("complete", 0) + data["states"].get("pruned", 0)
-    lines.append(f"The best of {count} noisy trials looks better than it is: expect less of it.")
+    lucky = f"The best of {count} noisy trials looks better than it is, so this is no figure to go by."
+    if own is not None and difference is not None:
+        lines.append(
+            f"The config's own settings: {_figure(own['value'])}{_interval(own['interval'])}. Difference in the "
+            f"trials, fold by fold: {_figure(difference['mean'])}{_interval(difference['interval'])}. {lucky}"
+        )
+    return [*lines, *_confirmation(data)]
+
+
+def header(data: Mapping[str, Any]) -> list[str]:
+    """Return what `tuned.yaml` says of its settings above them, each line one of text.
+
+    Args:
+        data: What `tuning.json` says, with a best trial.
+    """
+    best, study = data["best"], one_line(data["study"])
+    lines = [
+        f"Written by `drpo tune`: trial {best['trial']} of study {study}, {len(data['trials'])} trials.",
+        *_confirmation(data),
+        f"In the trials, chosen as the best and so too high: {best['value']:.4f} {data['objective']['unit']}",
+        f"({data['objective']['formula']}).",
+    ]
+    if data["simulated"]:
+        lines.append("SIMULATED: tuned on simulated models. It says nothing about real ones.")
     return lines
+
+
+def _confirmation(data: Mapping[str, Any]) -> list[str]:
+    """Return what fresh folds say of the best settings, and which to use."""
+    found = data["confirmed"]
+    if found is None:
+        lines = [f"Not confirmed on fresh folds: {one_line(data['unconfirmed'])}."]
+        settled = data["difference"] is None and data["own"] is not None
+        return lines if settled else [*lines, "Keep your own settings until they are."]
+    best, own = found["best"], found["own"]
+    count = len(best["folds"])
+    return [
+        f"Confirmed on {count} fresh fold{'s' if count > 1 else ''}: {_figure(best['value'])} with these settings, "
+        f"{_figure(own['value'])} with the config's own. Difference, fold by fold: {_figure(found['mean'])}"
+        f"{_interval(found['interval'])}.",
+        _advice(found["interval"]),
+    ]
+
+
+def _advice(interval: list[float] | None) -> str:
+    if interval is None:
+        return "Keep your own settings: one fold cannot tell a gain from luck. More of them (tune.confirm) can."
+    if interval[0] > 0:
+        return "Take the tuned settings: the whole interval is above 0."
+    if interval[1] < 0:
+        return "Keep your own settings: the tuned ones are worse."
+    return "Keep your own settings: the interval holds 0. More fresh folds (tune.confirm) would narrow it."
 
 
 def _trials(data: Mapping[str, Any]) -> Table:

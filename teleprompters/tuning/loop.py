@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,28 @@ class Limits:
     """After so many this worker begins no further compile. None: no limit."""
     caps: Mapping[CapKind, float] | None = None
     """What the study may use, over all workers. None: no caps."""
+    begun: float = field(default_factory=time.monotonic)
+    """When it began, in seconds of the monotonic clock."""
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """How settings are compiled."""
+
+    compile_fold: CompileFold
+    """Runs one compile."""
+    expected: Callable[[dict[str, Any]], int | None]
+    """How many calls settings are planned to take in one compile; None: unknown."""
+    own_caps: Mapping[str, Any]
+    """The caps that the config gives each compile."""
+
+
+def _first(number: int) -> bool:
+    return number == 0
+
+
+def _trial(number: int, settings: Mapping[str, Any]) -> str:
+    return f"trial {number}"
 
 
 class _StopError(Exception):
@@ -54,11 +76,11 @@ def tune(
     *,
     objective: Objective,
     limits: Limits,
-    compile_fold: CompileFold,
-    expected: Callable[[dict[str, Any]], int | None],
-    own_caps: Mapping[str, Any],
+    compiler: Compiler,
     say: Callable[[str], None],
     finished: Callable[[], None] = lambda: None,
+    essential: Callable[[int], bool] = _first,
+    called: Callable[[int, Mapping[str, Any]], str] = _trial,
 ) -> str | None:
     """Work on a study until it has enough trials, and return why it ended before; None if it did not.
 
@@ -67,17 +89,18 @@ def tune(
         space: What is tried.
         objective: What is to be high.
         limits: When it ends.
-        compile_fold: Runs one compile.
-        expected: How many calls settings are planned to take in one compile; None: unknown.
-        own_caps: The caps that the config gives each compile.
+        compiler: Runs one compile.
         say: Told each fold and trial.
         finished: Called after each trial.
+        essential: Whether the tuning ends with the error of a trial of this number; else the trial fails alone.
+        called: What `say` is to call a trial of this number with these settings.
 
     Raises:
-        DRPOError: If not even the config's own settings can be compiled, or a run directory cannot be written.
+        DRPOError: If what is essential cannot be compiled (the config's own settings), or a run directory cannot be
+            written.
         LMError: If a model cannot be reached.
     """
-    worker = _Worker(study, space, objective, limits, compile_fold, expected, own_caps, say)
+    worker = _Worker(study, space, objective, limits, compiler, say, essential, called)
     try:
         for held in worker.trials():
             worker.work_on(held)
@@ -109,13 +132,10 @@ class _Worker:
     space: Space
     objective: Objective
     limits: Limits
-    compile_fold: CompileFold
-    expected: Callable[[dict[str, Any]], int | None]
-    own_caps: Mapping[str, Any]
+    compiler: Compiler
     say: Callable[[str], None]
-
-    def __post_init__(self) -> None:
-        self._begin = time.monotonic()
+    essential: Callable[[int], bool]
+    called: Callable[[int, Mapping[str, Any]], str]
 
     def trials(self) -> Iterator[Held]:
         """Yield trials to work on, one after the other."""
@@ -129,6 +149,7 @@ class _Worker:
     def work_on(self, held: Held) -> None:
         """Measure the settings of a trial, fold by fold."""
         settings = {name: values.suggest(held.trial, name) for name, values in self.space.items()}
+        name = self.called(held.number, settings)
         before = folds_of(held.trial.user_attrs)
         folds: list[Fold] = []
         for number in range(self.limits.folds):
@@ -139,21 +160,19 @@ class _Worker:
                 lost = spent_in(place)
                 held.note("lost", lost)
                 held.note("reserved", None)
-                if held.number == 0:
-                    held.fail(str(error))
-                    raise
                 held.fail(str(error))
-                self.say(f"trial {held.number} failed: {error}")
+                if self.essential(held.number):
+                    raise
+                self.say(f"{name} failed: {error}")
                 return
             folds.append(fold)
             value, _ = mean_with_interval([one.value(self.objective) for one in folds])
             last = number + 1 == self.limits.folds
-            self.say(
-                f"trial {held.number}, fold {number + 1} of {self.limits.folds}: gain {fold.gain:+.3f} in "
-                f"{fold.lm_calls} calls; value so far {value:+.3f}"
-            )
+            single = self.limits.folds == 1
+            which, worth = ("", "value") if single else (f", fold {number + 1} of {self.limits.folds}", "value so far")
+            self.say(f"{name}{which}: gain {fold.gain:+.3f} in {fold.lm_calls} calls; {worth} {value:+.3f}")
             if held.report(value, fold=number) and not last:
-                self.say(f"trial {held.number} ends early")
+                self.say(f"{name} ends early")
                 held.prune()
                 return
         held.complete(value)
@@ -161,7 +180,7 @@ class _Worker:
     def _fold(self, held: Held, settings: dict[str, Any], number: int, place: Path) -> Fold:
         self._check_time()
         given = self._reserve(held, settings)
-        result = self.compile_fold(settings, number, place, given)
+        result = self.compiler.compile_fold(settings, number, place, given)
         if (stopped := result["stopped"]) and (kind := self._bound_by(stopped, given)):
             raise BudgetExceededError(f"needs more than the {given[kind]:g} that tune.{kind} leaves to one compile")
         fold = fold_of(result)
@@ -177,7 +196,7 @@ class _Worker:
         if not caps:
             return {}
         folds = [use for trial in self.study.every for use in uses_of({**trial.user_attrs, "reserved": None})]
-        given = bounds(caps, own=self.own_caps, expected=self.expected(settings), folds=folds)
+        given = bounds(caps, own=self.compiler.own_caps, expected=self.compiler.expected(settings), folds=folds)
         held.note("reserved", reserved(given))
         reason = exceeded(caps, [use for trial in self.study.every for use in uses_of(trial.user_attrs)])
         if reason is not None:
@@ -190,10 +209,10 @@ class _Worker:
         return next((kind for kind in given if stopped.startswith(f"{kind}=") and self._lower(kind, given)), None)
 
     def _lower(self, kind: CapKind, given: Bounds) -> bool:
-        own = own_cap(self.own_caps, kind)
+        own = own_cap(self.compiler.own_caps, kind)
         return own is None or given[kind] < own
 
     def _check_time(self) -> None:
         limit = self.limits.seconds
-        if limit is not None and time.monotonic() - self._begin >= limit:
+        if limit is not None and time.monotonic() - self.limits.begun >= limit:
             raise _StopError(f"{limit:g} seconds are over")

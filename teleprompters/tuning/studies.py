@@ -18,8 +18,7 @@ import fcntl
 import re
 import threading
 import time
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
@@ -27,17 +26,18 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ...errors import ConfigError, MissingDependencyError
 from ...serving.secrets import remember, without_secrets
+from .sampler import STARTUP, seeded_sampler
+from .silence import quiet
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.distributions import BaseDistribution
 
 HEARTBEAT, GRACE = 20, 120
 """Seconds between two heartbeats of a trial, and seconds without one after which its worker counts as dead."""
 OPENINGS = 5
 """How often a storage is opened whose tables another worker is making."""
-STARTUP = 8
-"""Trials at random before the sampler learns from them."""
+_BESIDE = ", confirmation of "
+"""What stands between a study's name and the label of one beside it."""
 
 
 class Pruner(StrEnum):
@@ -59,10 +59,11 @@ class Study:
         name: The study's; it is made if there is none.
         identity: What all workers must agree on, as plain data.
         directory: Where this worker keeps its trials' runs; several workers may share it.
-        first: Settings of the first trial. None: they are drawn like others.
+        given: Settings of the first trials; those of the others are drawn.
         seed: Seed of the sampler.
         pruner: How trials are ended early.
         folds: Folds of a trial.
+        root: The study with which this one shares its caps and its bill. None: it stands alone.
 
     Raises:
         ConfigError: If the storage cannot be used, or the study is of another config.
@@ -76,23 +77,25 @@ class Study:
         *,
         identity: dict[str, Any],
         directory: Path,
-        first: Mapping[str, Any] | None,
+        given: Sequence[Mapping[str, Any]],
         seed: int,
         pruner: Pruner,
         folds: int,
+        root: str | None = None,
     ) -> None:
         import optuna
 
         self.directory = directory
+        self._url, self._root, self._identity, self._given = url, root or name, identity, given
         directory.mkdir(parents=True, exist_ok=True)
         remember({"storage": url})
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with _quiet():
+        with quiet():
             self._storage = _storage(url)
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=name,
-                sampler=seeded_sampler(seed, first),
+                sampler=seeded_sampler(seed, self._given_to),
                 pruner=_pruner(pruner, folds),
                 direction="maximize",
                 load_if_exists=True,
@@ -106,8 +109,53 @@ class Study:
 
     @property
     def every(self) -> list[optuna.trial.FrozenTrial]:
-        """The same with those that another worker began anew: they cost something too."""
-        return self._study.get_trials(deepcopy=False)
+        """The same with those begun anew, and those of the studies beside it: they all cost something."""
+        import optuna
+
+        with quiet():
+            names = optuna.get_all_study_names(self._storage)
+            return [
+                trial
+                for name in names
+                if name == self._root or name.startswith(f"{self._root}{_BESIDE}")
+                for trial in optuna.load_study(study_name=name, storage=self._storage).get_trials(deepcopy=False)
+            ]
+
+    @property
+    def best(self) -> optuna.trial.FrozenTrial | None:
+        """The trial of the highest value that has all of its folds, of equals the first; None if there is none yet."""
+        complete = [trial for trial in self.trials if trial.state.name == "COMPLETE"]
+        return max(complete, key=lambda trial: (trial.values[0], -number_of(trial)), default=None)
+
+    def has_all(self, limit: int) -> bool:
+        """Tell whether it has its trials, and nobody works on one any longer."""
+        states = [trial.state.name for trial in self.trials]
+        return len(states) >= limit and not {"RUNNING", "WAITING"} & set(states)
+
+    def beside(self, label: str, *, given: Sequence[Mapping[str, Any]], directory: Path, about: Any) -> Study:
+        """Open a study of given settings in the same storage; both keep the same caps, and have one bill.
+
+        Args:
+            label: Its name beside this one's.
+            given: What is tried, in one fold each.
+            directory: Where this worker keeps its runs.
+            about: What it is about, as plain data that all its workers must agree on.
+        """
+        return Study(
+            self._url, self._named(label), identity={**self._identity, "about": about}, directory=directory,
+            given=given, seed=0, pruner=Pruner.NONE, folds=1, root=self._root,
+        )  # fmt: skip
+
+    def trials_beside(self, label: str) -> list[optuna.trial.FrozenTrial]:
+        """Return the trials that count of a study beside this one; none if nobody opened it yet."""
+        import optuna
+
+        with quiet():
+            try:
+                study = optuna.load_study(study_name=self._named(label), storage=self._storage)
+            except KeyError:
+                return []
+            return [trial for trial in study.get_trials(deepcopy=False) if _counts(trial)]
 
     @contextmanager
     def next_trial(self, limit: int) -> Iterator[Held | None]:
@@ -117,7 +165,7 @@ class Study:
             limit: How many trials the study shall have.
         """
         with ExitStack() as stack:
-            with _quiet(), self._turn():
+            with quiet(), self._turn():
                 held = self._adopted(stack) or self._asked(stack, limit)
             if held is not None:
                 stack.enter_context(_heartbeats(self._storage, held.trial._trial_id))
@@ -134,7 +182,7 @@ class Study:
         values = [trial.value for trial in self.trials if trial.state.name == "COMPLETE"]
         if len(values) < STARTUP or len(set(values)) < 3:
             return None
-        with _quiet(), suppress(ValueError, RuntimeError):
+        with quiet(), suppress(ValueError, RuntimeError):
             # Against the whole space: the sampler itself keeps to where trials are good.
             evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.25, evaluate_on_local=False)
             return {
@@ -148,7 +196,7 @@ class Study:
         import optuna
 
         for trial in self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-            folder = self._folder(trial.number, trial.user_attrs)
+            folder = self._folder(trial)
             if (folder / ".lock").exists() and (lock := _locked(folder)) is not None:
                 stack.enter_context(lock)
                 return Held(self._study, optuna.trial.Trial(self._study, trial._trial_id), folder)
@@ -164,19 +212,30 @@ class Study:
         if self._taken(before=trial.number) >= limit:  # another machine was faster
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
             return None
-        folder = self._folder(trial.number, trial.user_attrs)
+        folder = self._folder(trial)
         lock = _locked(folder)
         if lock is None:
             raise ConfigError(f"{folder}: in use; give this worker a --log-dir of its own, or the study another name")
         stack.enter_context(lock)
         return Held(self._study, trial, folder)
 
+    def _given_to(self, trial: optuna.trial.FrozenTrial) -> Mapping[str, Any] | None:
+        """Return the settings given to a trial; None: they are drawn. Trials begun anew push the others back."""
+        if not self._given:
+            return None
+        place = sum(one.number < number_of(trial) and "continues" not in one.user_attrs
+                    for one in self._study.get_trials(deepcopy=False))  # fmt: skip
+        return self._given[place] if place < len(self._given) else None
+
+    def _named(self, label: str) -> str:
+        return f"{self._root}{_BESIDE}{label}"
+
     def _taken(self, before: int | None = None) -> int:
         """Return how many trials there are; those that wait for a worker are still to be taken."""
         return sum(trial.state.name != "WAITING" and (before is None or trial.number < before) for trial in self.trials)
 
-    def _folder(self, number: int, attributes: Mapping[str, Any]) -> Path:
-        return self.directory / "trials" / f"{attributes.get('continues', number):04}"
+    def _folder(self, trial: optuna.trial.FrozenTrial | optuna.Trial) -> Path:
+        return self.directory / "trials" / f"{number_of(trial):04}"
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -208,7 +267,7 @@ class Held:
 
     def __init__(self, study: optuna.Study, trial: optuna.Trial, directory: Path) -> None:
         self._study, self.trial, self.directory = study, trial, directory
-        self.number: int = trial.user_attrs.get("continues", trial.number)
+        self.number = number_of(trial)
 
     def note(self, name: str, value: Any) -> None:
         """Write something down beside the trial, for all workers to see."""
@@ -216,7 +275,7 @@ class Held:
 
     def report(self, value: float, *, fold: int) -> bool:
         """Say what it is worth after a fold, and return whether it should end now."""
-        with _quiet():
+        with quiet():
             self.trial.report(value, step=fold)
             return self.number > 0 and self.trial.should_prune()  # the first is what the others are compared with
 
@@ -238,45 +297,9 @@ class Held:
         self._study.tell(self.trial, state=optuna.trial.TrialState.FAIL)
 
 
-def seeded_sampler(seed: int, first: Mapping[str, Any] | None) -> optuna.samplers.BaseSampler:
-    """Return a TPE sampler whose draws for a trial depend on the seed, the trial's number and finished trials alone.
-
-    Optuna's own draws from one stream: a process that goes on with a study would draw its first settings again.
-
-    Args:
-        seed: The seed.
-        first: Settings of trial 0. None: drawn.
-    """
-    import optuna
-
-    class Seeded(optuna.samplers.BaseSampler):
-        def __init__(self) -> None:
-            self._of: tuple[int, optuna.samplers.TPESampler] | None = None
-
-        def _for(self, trial: optuna.trial.FrozenTrial) -> optuna.samplers.TPESampler:
-            if self._of is None or self._of[0] != trial.number:
-                with _quiet():
-                    sampler = optuna.samplers.TPESampler(
-                        seed=(seed * 1_000_003 + trial.number) % 2**32, n_startup_trials=STARTUP, multivariate=True,
-                        constant_liar=True, warn_independent_sampling=False,
-                    )  # fmt: skip
-                self._of = (trial.number, sampler)
-            return self._of[1]
-
-        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
-            return self._for(trial).infer_relative_search_space(study, trial)
-
-        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
-            if trial.number == 0 and first is not None:
-                return {}
-            return self._for(trial).sample_relative(study, trial, search_space)
-
-        def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-            if trial.number == 0 and first is not None:
-                return first[param_name]
-            return self._for(trial).sample_independent(study, trial, param_name, param_distribution)
-
-    return Seeded()
+def number_of(trial: optuna.trial.FrozenTrial | optuna.Trial) -> int:
+    """Return a trial's number; that of the one whose settings it tries again, if its worker died."""
+    return int(trial.user_attrs.get("continues", trial.number))
 
 
 def _counts(trial: optuna.trial.FrozenTrial) -> bool:
@@ -322,7 +345,7 @@ def _opened(url: str) -> optuna.storages.RDBStorage:
 
 def _begin_anew(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
     """Try the settings of a trial whose worker died again; its folder is the same, should there be one."""
-    study.enqueue_trial(trial.params, user_attrs={"continues": trial.user_attrs.get("continues", trial.number)})
+    study.enqueue_trial(trial.params, user_attrs={"continues": number_of(trial)})
 
 
 def _pruner(pruner: Pruner, folds: int) -> optuna.pruners.BasePruner:
@@ -365,11 +388,3 @@ def _heartbeats(storage: optuna.storages.RDBStorage, trial_id: int) -> Iterator[
     finally:
         ended.set()
         thread.join()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Optuna from warning of what is done here on purpose: heartbeats beside `ask`, experimental arguments."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

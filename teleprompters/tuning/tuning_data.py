@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..result import versions
+from .confirmation import Confirmation
 from .loop import folds_of, uses_of
 from .objective import Fold, Objective, mean_with_interval
 from .space import Space
-from .studies import Study
+from .studies import Study, number_of
 
 if TYPE_CHECKING:
     import optuna
@@ -19,34 +20,38 @@ _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNIN
 
 
 def tuning_data(
-    study: Study, *, objective: Objective, space: Space, has_own: bool, folds: int, simulated: bool
+    study: Study, confirmation: Confirmation, *, space: Space, simulated: bool, stopped: str | None
 ) -> dict[str, Any]:
     """Return the figures of a study.
 
     Args:
         study: It.
-        objective: What was to be high.
+        confirmation: Of its best trial.
         space: What was tried.
-        has_own: Whether the first trial has the config's own settings.
-        folds: Folds of a trial.
         simulated: Whether any model is a simulated one.
+        stopped: Why the tuning ended early. None: it did not.
     """
+    objective, found = confirmation.objective, study.best
     trials = [_trial(trial, objective) for trial in study.trials]
-    complete = [trial for trial in trials if trial["state"] == "complete"]
-    best = max(complete, key=lambda trial: (trial["value"], -trial["trial"]), default=None)  # of equals the first
-    own = next((trial for trial in complete if trial["trial"] == 0), None) if has_own else None
+    complete = {trial["trial"]: trial for trial in trials if trial["state"] == "complete"}
+    best = None if found is None else complete.get(number_of(found))
+    own = None if confirmation.own is None else complete.get(0)
+    confirmed = confirmation.data()
     return {
         "simulated": simulated,
         "objective": {"name": objective.value, "formula": objective.formula, "unit": objective.unit},
         "best": best,
         "own": own,
         "difference": _difference(best, own, objective),
+        "confirmed": confirmed,
+        "unconfirmed": confirmation.missing(stopped) if confirmed is None else None,
         "trials": trials,
         "states": dict(Counter(trial["state"] for trial in trials)),
         "importances": study.importances(),
         "space": {name: values.plain() for name, values in space.items()},
-        "folds": folds,
+        "folds": confirmation.folds,
         "bill": _bill([use for trial in study.every for use in uses_of({**trial.user_attrs, "reserved": None})]),
+        "stopped": stopped,
         "versions": {**versions(), "optuna": _optuna_version()},
     }
 
@@ -56,7 +61,7 @@ def _trial(trial: optuna.trial.FrozenTrial, objective: Objective) -> dict[str, A
     value, interval = mean_with_interval([fold.value(objective) for fold in folds]) if folds else (None, None)
     state = _STATES[trial.state.name]
     return {
-        "trial": trial.user_attrs.get("continues", trial.number),
+        "trial": number_of(trial),
         "state": state,
         "value": None if state == "failed" else value,
         "interval": None if state == "failed" else interval,
@@ -73,7 +78,7 @@ def _difference(
     best: Mapping[str, Any] | None, own: Mapping[str, Any] | None, objective: Objective
 ) -> dict[str, Any] | None:
     """Return what the best is better by than the config's own settings, fold by fold; None if there are not both."""
-    if best is None or own is None or best["trial"] == own["trial"]:
+    if best is None or own is None or best["settings"] == own["settings"]:
         return None
     pairs = zip(best["folds"], own["folds"], strict=True)
     mean, interval = mean_with_interval(

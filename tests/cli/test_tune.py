@@ -20,7 +20,7 @@ from drpo.configs.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
-    "--set", "data.limit=20", "--set", "tune.folds=1", "--set", "depth=1", "--set", "minibatch_size=2", "--set", "k=0",
+    "--set", "data.limit=20", "--set", "tune.folds=1", "--set", "tune.confirm=1", "--set", "depth=1", "--set", "minibatch_size=2", "--set", "k=0",
     "--set", "beam_size=1", "--set", "select=beam", "--set", "demo_iters=0", "--set", "tune.space.n_actions=[2,8]",
 ]  # fmt: skip
 """Two settings, one small compile per trial."""
@@ -53,6 +53,7 @@ def test_a_study(drpo: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.M
     page = (ROOT / "docs/tuning.md").read_text()
     explained = set(re.findall(r"`(\w+)`", page))
     assert {*data, *data["trials"][0], *data["trials"][0]["folds"][0]} <= explained
+    assert "the study: at most 4 compiles, 2 in trials and 2 to confirm the best" in said
     assert data["simulated"] is True
     assert data["own"]["settings"] == {"n_actions": 8, "temperature": 0.7}
     assert 2 <= data["trials"][1]["settings"]["n_actions"] <= 8
@@ -69,6 +70,32 @@ def test_a_study(drpo: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.M
     code, out, said = drpo("tune", *SMALL, "--trials", "2", "--log-dir", "run", "--json", "--quiet")
     assert (code, said) == (0, "")
     assert json.loads(out)["trials"] == data["trials"]  # finished: it is shown again
+
+
+def test_the_best_is_confirmed(drpo: Callable[..., Any], tmp_path: Path) -> None:
+    """Its settings and the config's own, here outside of what is tried, are compiled on a fresh fold; the figures stand
+    under the keys that the page explains, the difference and what to do above the settings."""
+    code, out, said = drpo("tune", *SMALL, "--set", "tune.space.n_actions=[9,12]", "--set", "seed=3", "--trials", "1",
+                           "--log-dir", "run")  # fmt: skip
+    assert code == 0, said
+    data = json.loads((tmp_path / "run/tuning.json").read_text())
+    confirmed, page = data["confirmed"], (ROOT / "docs/tuning.md").read_text()
+    assert {*confirmed, *confirmed["best"]} <= set(re.findall(r"`(\w+)`", page))
+    for name, folder in (("own", "0000"), ("best", "0001")):
+        run = tmp_path / "run/confirmation/0000/fold-1/trials" / folder / "fold-0"
+        assert confirmed[name]["folds"][0]["lm_calls"] == sum(
+            json.loads((run / "result.json").read_text())["lm_calls"].values()
+        )
+        config = json.loads((run / "config.json").read_text())
+        assert config["seed"] == 3 + 1
+        assert config["optimizer"]["n_actions"] == (8 if name == "own" else data["best"]["settings"]["n_actions"])
+    assert data["bill"]["compiles"] == 3
+    above = (tmp_path / "run/tuned.yaml").read_text()
+    advice = "Keep your own settings: one fold cannot tell a gain from luck."
+    for text in (above, " ".join(out.split())):
+        assert f"Difference, fold by fold: {confirmed['mean']:+.3f}." in text
+        assert advice in text
+    assert load_settings(tmp_path / "run/tuned.yaml").n_actions == data["best"]["settings"]["n_actions"]
 
 
 def test_folds_hold_out_other_prompts_and_trials_the_same(tmp_path: Path) -> None:
@@ -91,6 +118,7 @@ def test_folds_hold_out_other_prompts_and_trials_the_same(tmp_path: Path) -> Non
         (["--set", "tune.space.dept=[1,2]"], "tune.space.dept: cannot be tuned"),
         (["--set", "tune.space.depth=[0,2]"], "depth: 0 is not allowed"),
         (["--set", "tune.folds=0"], "tune.folds"),
+        (["--set", "tune.confirm=-1"], "tune.confirm"),
         (["--set", "data.limit=12"], "too few to hold out 8 in each fold"),
         (["--storage", "mysql+nothing://me:hunter2-secret@host/db"], "--storage: cannot be used"),
         (["--set", "auto=paper", "--set", "tune.space.minibatch_size=[1,2]"], "cannot be tuned in the paper's search"),
@@ -126,35 +154,56 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "drpo", "tune", *words]
 
 
-LARGER = ["--set", "data.limit=40", "--set", "tune.folds=2", "--set", "depth=1", "--trials", "5", "--quiet", "--json"]
+LARGER = [
+    "--set",
+    "data.limit=40",
+    "--set",
+    "tune.folds=2",
+    "--set",
+    "tune.confirm=2",
+    "--set",
+    "depth=1",
+    "--trials",
+    "5",
+    "--quiet",
+    "--json",
+]
 
 
 def figures(data: dict[str, Any]) -> dict[str, Any]:
-    return {name: data[name] for name in ("trials", "best", "bill", "importances")}
+    return {name: data[name] for name in ("trials", "best", "bill", "importances", "confirmed")}
 
 
 @pytest.mark.slow
 def test_killed_and_started_again_ends_the_same(tmp_path: Path) -> None:
-    """`kill -9` at several moments: the study ends with the table of one that was left alone, and no reply is paid twice."""
+    """`kill -9` at several moments, of the confirmation too: the study ends with the table of one that was left alone,
+    and no reply is paid twice."""
     whole = subprocess.run(
         command(*LARGER, "--log-dir", "whole"), cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    for seconds in (3.5, 4.5, 6.0):
+    confirming = [
+        f"killed/confirmation/*/fold-{fold}/trials/{one:04}/fold-0/calls.jsonl" for fold, one in ((2, 0), (3, 1))
+    ]
+    for moment in (3.5, 4.5, 6.0, *confirming):
         process = subprocess.Popen(
             command(*LARGER, "--log-dir", "killed"), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        time.sleep(seconds)
+        if isinstance(moment, str):
+            while not list(tmp_path.glob(moment)):
+                assert process.poll() is None
+                time.sleep(0.02)
+        else:
+            time.sleep(moment)
         process.send_signal(signal.SIGKILL)
         process.wait()
     last = subprocess.run(
         command(*LARGER, "--log-dir", "killed"), cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert figures(json.loads(last.stdout)) == figures(json.loads(whole.stdout))
-    asked = [
-        json.loads(line)["key"]
-        for line in (tmp_path / "killed/trials/0000/fold-0/calls.jsonl").read_text().splitlines()
-    ]
-    assert len(asked) == len(set(asked))
+    assert json.loads(last.stdout)["confirmed"] is not None
+    for record in (tmp_path / "killed").rglob("calls.jsonl"):
+        asked = [json.loads(line)["key"] for line in record.read_text().splitlines()]
+        assert len(asked) == len(set(asked))
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ NEEDS_VLLM = {"vllm", "smollm2"}
 # `diff` says by its code whether there is a difference, as other tools of that name do.
 EXIT_CODES = {"diff": {1}}
 # A whole study takes half an hour; this makes it small and changes nothing else.
-SMALLER = {"tune": ["--trials", "2", "--set", "tune.folds=2"]}
+SMALLER = {"tune": ["--trials", "2", "--set", "tune.folds=2", "--set", "tune.confirm=1"]}
 
 # What a reader has beside what the commands themselves make.
 FILES = {

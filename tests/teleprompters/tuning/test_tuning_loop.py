@@ -9,87 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tuning_bench import OWN, SPACE, Bench
 
 from drpo.errors import ConfigError, JudgeError, MissingDependencyError
 from drpo.serving.caps import CapKind
-from drpo.teleprompters.tuning.loop import Limits, tune
-from drpo.teleprompters.tuning.objective import Objective
-from drpo.teleprompters.tuning.space import Choices, Range
 from drpo.teleprompters.tuning.studies import Pruner, Study
-from drpo.teleprompters.tuning.tuning_data import tuning_data
-
-SPACE = {"depth": Range(1, 4), "temperature": Range(0.2, 1.0, whole=False), "select": Choices(("beam", "mc"))}
-OWN = {"depth": 2, "temperature": 0.7, "select": "beam"}
-
-
-class Bench:
-    """Compiles whose gain is a formula: the deeper, the better, and every fold has its own luck."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.made: list[tuple[int, int, dict[str, Any]]] = []
-        self.bounds: list[dict[CapKind, float]] = []
-        self.before: Callable[[int, int], None] = lambda number, fold: None
-        self.stopped: str | None = None
-
-    def compile_fold(self, settings: dict[str, Any], fold: int, place: Path, bounds: Any) -> dict[str, Any]:
-        number = int(place.parent.name)
-        self.before(number, fold)
-        self.made.append((number, fold, settings))
-        self.bounds.append(dict(bounds))
-        gain = 0.05 * settings["depth"] - 0.02 * settings["temperature"] + 0.01 * fold
-        return {
-            "gain": gain, "gain_ci": [gain - 0.05, gain + 0.05], "decision": "improved", "returned": "both",
-            "lm_calls": {"task": 100}, "tokens": {"task": 5000}, "cost": {"task": 0.25}, "seconds": {"task": 9.0}, "true_gain": None,
-            "stopped": self.stopped, "bill": {"roles": {"task": {"errors": 0}}},
-        }  # fmt: skip
-
-    def study(self, **changes: Any) -> Study:
-        options: dict[str, Any] = {
-            "identity": {"config": 1}, "directory": self.folder, "first": OWN, "seed": 0, "pruner": Pruner.NONE, "folds": 2,
-        }  # fmt: skip
-        return Study(f"sqlite:///{self.folder / 'study.db'}", "s", **{**options, **changes})
-
-    def tune(self, study: Study | None = None, *, said: list[str] | None = None, **limits: Any) -> str | None:
-        return tune(
-            study or self.study(),
-            SPACE,
-            objective=Objective.GAIN_PER_CALL,
-            limits=Limits(**{"trials": 4, "folds": 2, **limits}),
-            compile_fold=self.compile_fold,
-            expected=lambda settings: 100,
-            own_caps={},
-            say=([] if said is None else said).append,
-        )
-
-    def data(self, study: Study | None = None) -> dict[str, Any]:
-        return tuning_data(
-            study or self.study(), objective=Objective.GAIN_PER_CALL, space=SPACE, has_own=True, folds=2, simulated=True
-        )
-
-
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with Optuna's tables, which take longer to make than most studies here."""
-    folder = tmp_path_factory.mktemp("empty")
-    Study(f"sqlite:///{folder / 'study.db'}", "other", identity={}, directory=folder, first=None, seed=0,
-          pruner=Pruner.NONE, folds=1)  # fmt: skip
-    return folder / "study.db"
-
-
-@pytest.fixture
-def make_bench(tmp_path: Path, empty_database: Path) -> Callable[[str], Bench]:
-    def make(name: str) -> Bench:
-        (tmp_path / name).mkdir()
-        shutil.copy(empty_database, tmp_path / name / "study.db")
-        return Bench(tmp_path / name)
-
-    return make
-
-
-@pytest.fixture
-def bench(make_bench: Callable[[str], Bench]) -> Bench:
-    return make_bench("bench")
 
 
 def test_a_study(bench: Bench) -> None:
@@ -159,7 +83,7 @@ def test_a_worker_on_another_machine_dies(bench: Bench, tmp_path: Path) -> None:
     far = Bench(tmp_path / "far")
     url = f"sqlite:///{bench.folder / 'study.db'}"
     study = Study(
-        url, "s", identity={"config": 1}, directory=far.folder, first=OWN, seed=0, pruner=Pruner.NONE, folds=2
+        url, "s", identity={"config": 1}, directory=far.folder, given=[OWN], seed=0, pruner=Pruner.NONE, folds=2
     )
 
     def before(number: int, fold: int) -> None:
@@ -283,5 +207,5 @@ def test_another_config_is_refused(bench: Bench) -> None:
 def test_storages_that_cannot_be_used(bench: Bench, url: str, error: type[Exception], said: str) -> None:
     """The message says what is wrong and what to do, and shows no password."""
     with pytest.raises(error, match=said) as raised:
-        Study(url, "s", identity={}, directory=bench.folder, first=None, seed=0, pruner=Pruner.NONE, folds=1)
+        Study(url, "s", identity={}, directory=bench.folder, given=(), seed=0, pruner=Pruner.NONE, folds=1)
     assert "hunter2" not in str(raised.value)
