@@ -128,7 +128,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=2, help="compiles per tested world")
     parser.add_argument("--trials", type=int, default=20, help="trials per study")
     parser.add_argument("--folds", type=int, default=3, help="compiles per trial")
-    parser.add_argument("--confirm", type=int, default=3, help="fresh folds that confirm the best")
+    parser.add_argument("--confirm", type=int, default=6, help="fresh folds that confirm the best")
     parser.add_argument("--processes", type=int, default=2, help="studies or compiles at the same time")
     parser.add_argument("--json", type=Path, help="where everything is written")
     arguments = parser.parse_args()

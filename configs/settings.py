@@ -188,7 +188,7 @@ class TuneSettings(_Settings):
     """Settings that are tried at most, the config's own included, by all processes together."""
     folds: Annotated[_Positive, Field(le=100)] = 3
     """Compiles per trial, each with a seed and held-out prompts of its own."""
-    confirm: Annotated[_Whole, Field(le=100)] = 3
+    confirm: Annotated[_Whole, Field(le=100)] = 6
     """Fresh folds on which the best trial is compared with the config's own settings. 0: it is not."""
     objective: Literal["gain_per_call", "gain"] = "gain_per_call"
     """What is to be high: held-out gain per 1,000 LM calls, or held-out gain whatever it costs."""
