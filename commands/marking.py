@@ -156,11 +156,11 @@ class _Steps:
         with self._lock:
             self._done += 1
             number, every = self._done, max(1, self._count // _STEPS)
-        if number % every == 0 or number == self._count:
-            self._session.progress.say(
-                f"{self._name}: {number:,} of {self._count:,} {self._what}; "
-                f"{self._meter.totals('calls'):,} calls, {self._meter.totals('tokens'):,} tokens"
-            )
+            if number % every == 0 or number == self._count:  # said in here, so that none overtakes another
+                self._session.progress.say(
+                    f"{self._name}: {number:,} of {self._count:,} {self._what}; "
+                    f"{self._meter.totals('calls'):,} calls, {self._meter.totals('tokens'):,} tokens"
+                )
 
 
 def lines_of(number: int, name: str, marks: Marks) -> list[dict[str, Any]]:

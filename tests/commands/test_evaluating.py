@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from drpo.errors import BudgetExceededError, ConfigError, DataError, JudgeError,
 from drpo.serving.scripted import Prompt, scripted_lm
 from drpo.serving.simulated.engine import simulated_lm
 from drpo.serving.simulated.world import World
+from drpo.teleprompters.progress import Progress
 
 TOPICS = ("compost", "tides", "chess", "roses", "bread", "clouds", "wool", "maps", "tea", "snow", "bees", "kites")
 ROWS = [
@@ -115,6 +117,22 @@ def test_systematic_failures_end_it() -> None:
         evaluate(Responder(), data=ROWS, task_lm=answering(lambda prompt: "Well."), judge_lm=judging(lambda *_: "N/A"))
     with pytest.raises(ProgramFailureError):
         evaluate(Responder(), data=ROWS[:4], task_lm=answering(fail), judge_lm=judging(lambda *_: 5))
+
+
+def test_progress_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are told in their order, however long the telling of one of them takes."""
+    told: list[str] = []
+
+    def say(self: Progress, text: str) -> None:
+        if ": 1 of 9 " in text:
+            time.sleep(0.05)
+        told.append(text)
+
+    monkeypatch.setattr(Progress, "say", say)
+    judge = judging(lambda *_: 4)
+    evaluate(Responder(), data=ROWS[:9], task_lm=answering(lambda prompt: "Well."), judge_lm=judge, num_threads=8)
+    counts = [int(found[1]) for text in told if (found := re.search(r"(\d+) of 9 queries marked", text))]
+    assert counts == list(range(1, 10))
 
 
 @pytest.fixture(scope="module")
