@@ -154,6 +154,9 @@ class _Worker:
         folds: list[Fold] = []
         for number in range(self.limits.folds):
             place = held.directory / f"fold-{number}"
+            which = "" if self.limits.folds == 1 else f", fold {number + 1} of {self.limits.folds}"
+            if number >= len(before):  # a compile takes its time: nobody shall wonder what is going on
+                self.say(f"{name}{which}: compiling")
             try:
                 fold = before[number] if number < len(before) else self._fold(held, settings, number, place)
             except _THIS_TRIAL as error:
@@ -168,8 +171,7 @@ class _Worker:
             folds.append(fold)
             value, _ = mean_with_interval([one.value(self.objective) for one in folds])
             last = number + 1 == self.limits.folds
-            single = self.limits.folds == 1
-            which, worth = ("", "value") if single else (f", fold {number + 1} of {self.limits.folds}", "value so far")
+            worth = "value so far" if which else "value"
             self.say(f"{name}{which}: gain {fold.gain:+.3f} in {fold.lm_calls} calls; {worth} {value:+.3f}")
             if held.report(value, fold=number) and not last:
                 self.say(f"{name} ends early")
