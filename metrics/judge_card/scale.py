@@ -53,7 +53,8 @@ def ties(evidence: Evidence) -> Measure:
         count=len(pairs), decides=False,
         says={
             Light.GREEN: f"{told}.",
-            Light.AMBER: f"{told}: the search learns nothing there; take harder prompts or more criteria.",
+            Light.AMBER: f"{told}: the search learns nothing there; take harder prompts or more criteria, or a judge "
+            "that tells more answers apart.",
         },
     )  # fmt: skip
 
