@@ -23,12 +23,16 @@ from drpo.teleprompters.held_out import split
 from drpo.teleprompters.plan import expected_calls
 from drpo.teleprompters.presets import MINIBATCH
 
+# Whole compiles and comparisons.
+LONG = {"comparing-0", "budgets-0", "held-out-0", "own-program-1"}
+
 
 def parameters(language: str) -> list:
+    named = [(f"{page.stem}-{number}", block) for page in PAGES for number, block in enumerate(blocks(page, language))]
+    assert language != "python" or {name for name, _ in named} >= LONG
     return [
-        pytest.param(block, id=f"{page.stem}-{number}")
-        for page in PAGES
-        for number, block in enumerate(blocks(page, language))
+        pytest.param(block, id=name, marks=pytest.mark.slow if language == "python" and name in LONG else ())
+        for name, block in named
     ]
 
 

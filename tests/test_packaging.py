@@ -98,6 +98,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_house_and_nothing_else(wheel: Path) -> None:
     """Every file of the rooms is shipped, presets and data too; tests and benchmarks are not."""
     expected = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("*.py")} | {"py.typed"}

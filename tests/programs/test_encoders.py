@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from dspy.utils.exceptions import LMAuthError, LMError, LMServerError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drpo.errors import ConfigError, MissingDependencyError, ProgramFileError
@@ -65,7 +65,6 @@ class TestLexical:
         assert (one == two).all()
 
     @given(st.lists(st.text(st.characters(codec=None), max_size=200), max_size=4))
-    @settings(max_examples=150, deadline=None)
     def test_any_text_has_a_unit_row(self, texts: list[str]) -> None:
         """Encoding never fails; rows have length 1, blank ones 0; company in the batch changes nothing."""
         rows = LexicalEncoder(64).encode(texts)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small_search import Stopwatch, family, give, hash_reward
 
@@ -48,7 +48,6 @@ def run(
     return board, ranked, watch
 
 
-@settings(max_examples=60, deadline=None)
 @given(races)
 def test_who_is_judged_on_what(case: tuple[int, list[int], str, int]) -> None:
     """Invariants.
@@ -74,7 +73,6 @@ def test_who_is_judged_on_what(case: tuple[int, list[int], str, int]) -> None:
     assert distance[0] == sum(sizes)
 
 
-@settings(max_examples=30, deadline=None)
 @given(races)
 def test_when_results_arrive_does_not_matter(case: tuple[int, list[int], str, int]) -> None:
     """Invariant: evaluations that end at once and those that end when they are waited for begin in the same order."""
@@ -125,7 +123,6 @@ def test_nobody_to_race() -> None:
     assert watch.started == [(0, 0), (0, 1)]
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(2, 8), st.lists(st.integers(1, 4), min_size=1, max_size=3), st.text("abc", max_size=3), st.data())
 def test_the_favourite_yields_only_to_evidence(number: int, sizes: list[int], salt: str, data: st.DataObject) -> None:
     """Invariant: a favourite that nobody beats on any query wins, however its value is estimated, and is never dropped."""
