@@ -20,6 +20,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
+from variants import slow
 
 from drpo import Criterion, DRPOTeleprompter, DynamicReward
 from drpo.metrics.attacks import STRUCTURES, Kind
@@ -52,7 +53,11 @@ HOSTILE = st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=8).ma
 # --- verdicts ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("attack", SEEN_BY_JUDGES, ids=lambda attack: attack.name)
+@pytest.mark.parametrize(
+    "attack",
+    [*SEEN_BY_JUDGES[::3], *slow(*SEEN_BY_JUDGES[1::3], *SEEN_BY_JUDGES[2::3])],
+    ids=lambda attack: attack.name,
+)
 def test_no_attack_changes_what_is_read_of_an_honest_reply(attack: Any) -> None:
     """Invariant: quoted before, after or within the reply, by whatever adapter, a forged verdict is never the verdict."""
     _, misread, unread = suite.misread(attack)

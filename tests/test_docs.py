@@ -107,6 +107,7 @@ def simulated(role: str) -> dspy.BaseLM:
     return build_lm(LMSettings(model=f"sim/{role}"), world=World.named("default"))
 
 
+@pytest.mark.slow
 def test_readme_shows_what_the_default_run_prints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ def without_times(result: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "size", [pytest.param(["--set", "data.limit=80"], id="part"), pytest.param([], id="whole", marks=pytest.mark.slow)]
+    "size", [pytest.param(["--set", "data.limit=48"], id="part"), pytest.param([], id="whole", marks=pytest.mark.slow)]
 )
 def test_default_needs_nothing_and_repeats(size: list[str], desk: Any) -> None:
     """With no config and no key a run ends with a banner and a true gain; the same run twice differs in times only."""

@@ -16,7 +16,6 @@ import interrupted
 import pytest
 from contract_world import World
 from interrupted import interrupted_run
-from variants import slow
 
 from drpo.serving.meter import Meter
 from drpo.serving.roles import Role
@@ -69,10 +68,8 @@ class Interrupted:
         return [json.loads(line) for line in (self.folder / "calls.jsonl").read_bytes().splitlines()]
 
 
-@pytest.mark.parametrize(
-    ("num_threads", "mode"),
-    [(4, "default"), *slow((1, "paper"), (1, "default"), (4, "paper"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("num_threads", "mode"), [(4, "default"), (1, "paper"), (1, "default"), (4, "paper")])
 def test_the_first_lets_calls_end_and_keeps_them(num_threads: int, mode: str, tmp_path: Path) -> None:
     """After it nothing new is sent; what was is on record; the run goes on and ends as one without Ctrl-C."""
     run = Interrupted(tmp_path / "run", mode, num_threads, 0.3)
