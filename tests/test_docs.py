@@ -13,6 +13,7 @@ import dspy
 import pytest
 from endpoint import endpoint
 from pages import PAGES, ROOT, blocks, play
+from variants import mostly_slow
 
 import drpo
 from drpo.configs.settings import load_settings
@@ -23,6 +24,8 @@ from drpo.teleprompters.held_out import split
 from drpo.teleprompters.plan import expected_calls
 from drpo.teleprompters.presets import MINIBATCH
 
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+QUICK_EXAMPLES = [path for path in EXAMPLES if path.stem not in {"metric_better_together", "metric_gepa"}]
 # Whole compiles and comparisons.
 LONG = {"comparing-0", "budgets-0", "held-out-0", "own-program-1"}
 
@@ -53,7 +56,7 @@ def test_python_blocks_run(block: str, tmp_path: Path, monkeypatch: pytest.Monke
         exec(compile(block, "<block>", "exec"), {"__name__": "__main__"})
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", mostly_slow(EXAMPLES, quick=QUICK_EXAMPLES), ids=lambda path: path.stem)
 def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every example runs as it is, in an empty folder."""
     monkeypatch.chdir(tmp_path)

@@ -313,6 +313,7 @@ class TestRunning:
             pid = server.pid
         wait_until_gone(pid)
 
+    @pytest.mark.slow
     def test_several_start_together_and_only_ours_stop(self, make: Make, tmp_path: Path) -> None:
         """A running server is used and left alone; the others are started, and stopped in the end."""
         first, second = make(), make()
@@ -347,6 +348,7 @@ class TestFailures:
         assert message.count("    line ") == TAIL_LINES - 1
         assert str(tmp_path / "vllm-tiny-") in message
 
+    @pytest.mark.slow
     def test_start_takes_too_long(self, make: Make, tmp_path: Path) -> None:
         """A server that never answers is stopped, and the message names the setting that gives it more time."""
         server = VLLMServer(make("deaf", startup_timeout=0.5), entry="judge", log_dir=tmp_path)

@@ -10,6 +10,7 @@ import pytest
 from contest import DEMOS, QUERIES, contest
 from dspy import lm15
 from dspy.utils.exceptions import LMError
+from variants import mostly_slow
 
 from drpo import Responder
 from drpo.errors import BudgetExceededError, ConfigError
@@ -136,7 +137,7 @@ def failing(after: int) -> dspy.LM:
     return scripted_lm(reply, name="world/task")
 
 
-@pytest.mark.parametrize("name", ENTRANTS)
+@pytest.mark.parametrize("name", mostly_slow(ENTRANTS, quick=("drpo", "bootstrap-rs", "miprov2")))
 def test_an_outage_is_raised(name: str) -> None:
     """DSPy's optimizers make scores of a revoked key, and end with a program; the comparison does not."""
     with pytest.raises(LMError, match="revoked"):
