@@ -27,7 +27,7 @@ from drpo.teleprompters.presets import MINIBATCH
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 QUICK_EXAMPLES = [path for path in EXAMPLES if path.stem not in {"metric_better_together", "metric_gepa"}]
 # Whole compiles and comparisons.
-LONG = {"comparing-0", "budgets-0", "held-out-0", "own-program-1"}
+LONG = {"budgets-0", "comparing-0", "evaluating-0", "held-out-0", "own-program-1"}
 
 
 def parameters(language: str) -> list:

@@ -14,6 +14,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -218,8 +219,13 @@ PACKAGE_OF = {"faiss": "faiss-cpu", "pydantic_core": "pydantic", "yaml": "pyyaml
 RUN_ELSEWHERE = {"serving/gguf_to_hf.py", "serving/vllm_launcher.py"}
 
 
-def imports(path: Path) -> Iterator[tuple[int, str, int]]:
+@cache
+def imports(path: Path) -> tuple[tuple[int, str, int], ...]:
     """Every import of a file, inside functions too: (dots, module, line)."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[int, str, int]]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((0, alias.name, node.lineno) for alias in node.names)

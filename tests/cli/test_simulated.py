@@ -75,6 +75,7 @@ def test_wrong_faults(desk: Any, fault: str) -> None:
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_served_models_compile_with_faults(desk: Any) -> None:
     """`drpo simulate` in a process of its own serves a whole run over HTTP, retries included, and ends on Ctrl-C."""
     command = [

@@ -46,7 +46,7 @@ def test_a_sound_judge_has_no_red_line() -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"length_bias": 1.5}, {"padding", "padding_preference"}),
+        pytest.param({"length_bias": 1.5}, {"padding", "padding_preference"}, marks=pytest.mark.slow),
         ({"position_bias": 1.5}, {"position_preference"}),
         pytest.param({"leniency": 4.0}, {"sameness"}, marks=pytest.mark.slow),
         pytest.param({"flattery": 2.5}, {"canaries_alone", "canaries_added"}, marks=pytest.mark.slow),

@@ -21,7 +21,7 @@ from drpo.teleprompters.comparison.baselines import STATIC_DEMONSTRATIONS, STATI
 from drpo.teleprompters.comparison.entrants import BASELINES, ENTRANTS, compiled
 
 KNOWN = ("Type mismatch for field", "Input contains fields not in signature", "Skipping", "Execution cancelled")
-QUICK = ("drpo", "gepa")
+QUICK = ("drpo",)
 """Those that the default tests run whole; `slow` ones run them all."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*experimental.*", "ignore::DeprecationWarning")
