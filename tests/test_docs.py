@@ -25,9 +25,14 @@ from drpo.teleprompters.plan import expected_calls
 from drpo.teleprompters.presets import MINIBATCH
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-QUICK_EXAMPLES = [path for path in EXAMPLES if path.stem not in {"metric_better_together", "metric_gepa"}]
+QUICK_EXAMPLES = [
+    path for path in EXAMPLES if path.stem not in {"metric_better_together", "metric_gepa", "own_program"}
+]
 # Whole compiles and comparisons.
-LONG = {"budgets-0", "comparing-0", "evaluating-0", "held-out-0", "own-program-1"}
+LONG = {
+    "budgets-0", "comparing-0", "evaluating-0", "held-out-0", "judge-card-0", "openai-0", "own-program-0", "own-program-1",
+    "start-0",
+}  # fmt: skip
 
 
 def parameters(language: str) -> list:

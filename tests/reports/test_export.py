@@ -13,6 +13,7 @@ from contract_programs import Mixed
 from endpoint import endpoint
 from hypothesis import given
 from hypothesis import strategies as st
+from variants import slow
 
 from drpo import ProseAdapter, Responder
 from drpo.commands.exporting import export
@@ -51,7 +52,7 @@ def responder(k: int = 3, adapter: str = "prose", instructions: str = "Answer {b
     return Responder(instructions=instructions, demos=POOL, k=k, adapter=adapter)
 
 
-@pytest.mark.parametrize("k", [0, 3])
+@pytest.mark.parametrize("k", [3, *slow(0)])
 @pytest.mark.parametrize(
     ("adapter", "model"),
     [("prose", MODEL), ("prose", TEXT), ("chat", MODEL), ("json", MODEL), ("xml", MODEL)],

@@ -303,6 +303,7 @@ class TestRunning:
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)  # it left the group, and nobody was there to see it
 
+    @pytest.mark.slow
     def test_server_that_ignores_the_request_to_end(
         self, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -410,6 +411,7 @@ class TestServeForever:
         assert lines[-1] == "Stopped."
         assert not already_running(settings)
 
+    @pytest.mark.slow
     def test_death_of_one_is_an_error(self, make: Make, tmp_path: Path) -> None:
         """A server that dies while serving ends it all with an error that names it."""
         judge, task = make(), make()

@@ -35,7 +35,7 @@ from contract_world import World, requests_of, settings_now
 from dspy import lm15
 from dspy.utils.callback import ACTIVE_CALL_ID, BaseCallback
 from dspy.utils.exceptions import LMAuthError, LMError
-from variants import slow
+from variants import mostly_slow, slow
 
 from drpo import DRPOTeleprompter, load
 from drpo.errors import BudgetExceededError, ConfigError, JudgeError, ProgramFailureError
@@ -119,7 +119,9 @@ def broken(role: str, *, after: int = 0) -> Callable[[str, Prompt], None]:
 # --- what comes back, and what is left alone ------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "shape", mostly_slow(SHAPES, quick=("mixed", "hops", "frozen", "several_inputs", "locked", "responder"))
+)
 def test_programs_of_every_shape(shape: str, tmp_path: Path) -> None:
     """Items 3 to 6, 8, 10 to 13, 26: a new program of the class, improved; the student and the data as they were."""
     dspy.configure(adapter=[*ADAPTERS.values()][len(shape) % 3]())
@@ -658,7 +660,8 @@ def test_num_threads_changes_nothing(tmp_path: Path) -> None:
     assert found[0] == found[1] == found[2]
 
 
-@pytest.mark.parametrize("credit", ["trace", *slow("round_robin", "all")])
+@pytest.mark.slow
+@pytest.mark.parametrize("credit", ["trace", "round_robin", "all"])
 def test_several_predictors_and_threads(credit: str) -> None:
     """Item 28: also with several predictors and each of the ways to credit them."""
     found = []

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from small_search import Stopwatch, family, give, hash_reward
+from variants import slow
 
 from drpo.teleprompters.beam import Evaluation
 from drpo.teleprompters.board import Board, Member
@@ -191,7 +192,7 @@ def displaced(*, contenders: int, sizes: Sequence[int], better: float, runs: int
     return lost / runs
 
 
-@pytest.mark.parametrize(("contenders", "sizes"), [(4, (1, 2, 5)), (3, (5, 25))])
+@pytest.mark.parametrize(("contenders", "sizes"), [(4, (1, 2, 5)), *slow((3, (5, 25)))])
 def test_luck_seldom_displaces_the_favourite(contenders: int, sizes: Sequence[int]) -> None:
     """If all are equally good the favourite loses about one race in twelve; one that is much worse loses most."""
     assert displaced(contenders=contenders, sizes=sizes, better=0.0, runs=200) <= 0.13

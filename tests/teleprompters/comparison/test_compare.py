@@ -167,6 +167,7 @@ def test_an_outage_ends_it_and_it_goes_on(number: int, tmp_path: Path, monkeypat
     assert number + 10_000 - left[0] == calls
 
 
+@pytest.mark.slow
 def test_a_cap_on_the_whole_ends_it_resumably(tmp_path: Path) -> None:
     """`max_lm_calls` holds for everything together; with a higher one it goes on, units that are finished included."""
     whole = run().result

@@ -78,6 +78,7 @@ def test_drpo_gives_what_is_left_to_held_out_queries() -> None:
     assert details["num_val"] >= 30
 
 
+@pytest.mark.slow
 def test_levels_beyond_the_plan_leave_all_that_follows() -> None:
     """Invariant: a level that is made since calls are left takes none from the demonstrations and the last choice; the
     winner and the student are compared on every held-out query."""
