@@ -48,7 +48,7 @@ setup: .venv/.ready  ## make .venv with everything the default checks need
 
 .PHONY: test
 test: setup  ## run the default tests; ARGS="-k name" narrows them
-	$(BIN)/python -m pytest --numprocesses auto --timeout 120 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --timeout 120 $(ARGS)
 
 .PHONY: lint
 lint: setup  ## check style, format and types
@@ -122,8 +122,8 @@ test-docs: docs-env  ## run the tests that build the site and run the notebooks
 	$(DOCS_BIN)/python -m pytest -m docs --timeout 300 $(ARGS)
 
 .PHONY: test-slow
-test-slow: setup  ## run the tests that take minutes
-	$(BIN)/python -m pytest -m slow --timeout 600 $(ARGS)
+test-slow: setup  ## run the tests that take minutes, and each property on many examples
+	$(BIN)/python -m pytest -m "slow or hypothesis" --hypothesis-profile thorough --timeout 600 $(ARGS)
 
 .PHONY: test-embeddings
 test-embeddings: embeddings-env  ## run the tests that load a real sentence-transformers model

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from functools import cache
+from typing import Any
 
 # LiteLLM and DSPy would fetch a price list at their import, which a machine without network waits for.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -51,13 +53,19 @@ app.command("simulate")(simulate_command)
 app.command("import-official")(import_official_command)
 
 
+@cache
+def command() -> Any:
+    """Return the whole command line, which takes typer some 20 milliseconds to make."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Run the command line."""
     logging.getLogger("drpo").setLevel(logging.INFO)
     # DSPy warns of each reply that was cut off; the summary counts them.
     logging.getLogger("dspy.clients.lm").setLevel(logging.ERROR)
     try:
-        app()
+        command()()
     except Exception as error:
         sys.exit(fail(error))
 

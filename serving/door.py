@@ -104,6 +104,8 @@ class MeteredEngine:
             known = self._recorded(key, request.model)
             if known is not None:
                 return known.response
+            if isinstance(self._inner, LiteLLMEngine):
+                self._inner.load()
             with under_way(key):
                 return self._send(key, request, data).response
 

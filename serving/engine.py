@@ -107,6 +107,10 @@ class LiteLLMEngine:
                     raise
         return self.once(request)
 
+    def load(self) -> None:
+        """Import LiteLLM, so that the first call is not timed with the seconds that this takes."""
+        _litellm()
+
     def once(self, request: Request) -> Response:
         """Send one request to one endpoint and return its reply; LiteLLM's errors become DSPy's."""
         metered = self._prices.metered(current_call())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import copy
+import gc
 import ipaddress
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # All of this is read while dspy and litellm are imported, so it is set before any test module is.
 _CACHE = tempfile.mkdtemp(prefix="drpo-tests-")
@@ -30,6 +32,23 @@ os.environ.update(
 for _name in [*os.environ]:
     if _name.endswith(("_API_KEY", "_API_BASE", "_BASE_URL")) or _name in {"FORCE_COLOR", "GITHUB_ACTIONS"}:
         del os.environ[_name]
+
+# What hypothesis tries: a few examples of each property in the default tests, many in `make test-slow`.
+for _profile, _examples in (("quick", 15), ("thorough", 100)):
+    settings.register_profile(
+        _profile,
+        max_examples=_examples,
+        deadline=None,  # the machine may be busy
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+settings.load_profile("quick")
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what all tests share, and come less often: a tenth of the time was its own."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 class NetworkGuard:

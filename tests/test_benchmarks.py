@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 
@@ -59,7 +59,6 @@ def test_tasks_that_only_fetch_criteria_do_not_count(wallclock: ModuleType) -> N
         assert path(wallclock, [*alone, *calls], num_threads=4) == 3.0
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 2), st.integers(0, 4), st.sampled_from(["sim/task", "criteria"]), st.floats(0.01, 9)),

@@ -13,6 +13,7 @@ import dspy
 import pytest
 from endpoint import endpoint
 from pages import PAGES, ROOT, blocks, play
+from variants import mostly_slow
 
 import drpo
 from drpo.configs.settings import load_settings
@@ -23,12 +24,23 @@ from drpo.teleprompters.held_out import split
 from drpo.teleprompters.plan import expected_calls
 from drpo.teleprompters.presets import MINIBATCH
 
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+QUICK_EXAMPLES = [
+    path for path in EXAMPLES if path.stem not in {"metric_better_together", "metric_gepa", "own_program"}
+]
+# Whole compiles and comparisons.
+LONG = {
+    "budgets-0", "comparing-0", "evaluating-0", "held-out-0", "judge-card-0", "openai-0", "own-program-0", "own-program-1",
+    "start-0",
+}  # fmt: skip
+
 
 def parameters(language: str) -> list:
+    named = [(f"{page.stem}-{number}", block) for page in PAGES for number, block in enumerate(blocks(page, language))]
+    assert language != "python" or {name for name, _ in named} >= LONG
     return [
-        pytest.param(block, id=f"{page.stem}-{number}")
-        for page in PAGES
-        for number, block in enumerate(blocks(page, language))
+        pytest.param(block, id=name, marks=pytest.mark.slow if language == "python" and name in LONG else ())
+        for name, block in named
     ]
 
 
@@ -49,7 +61,7 @@ def test_python_blocks_run(block: str, tmp_path: Path, monkeypatch: pytest.Monke
         exec(compile(block, "<block>", "exec"), {"__name__": "__main__"})
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", mostly_slow(EXAMPLES, quick=QUICK_EXAMPLES), ids=lambda path: path.stem)
 def test_examples_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every example runs as it is, in an empty folder."""
     monkeypatch.chdir(tmp_path)
@@ -103,6 +115,7 @@ def simulated(role: str) -> dspy.BaseLM:
     return build_lm(LMSettings(model=f"sim/{role}"), world=World.named("default"))
 
 
+@pytest.mark.slow
 def test_readme_shows_what_the_default_run_prints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,6 +38,7 @@ def suite() -> Suite:
     return just_eval(marked, input_field="query")
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_true_levels(benchmark: ModuleType, suite: Suite) -> None:
     """Under an unbiased judge the mean mark is the true level, and intervals hold it in nearly all of sixty draws."""
     rows = benchmark.case(suite, "bare", "unbiased", passes=5, draws=60, samples=24)

@@ -14,6 +14,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,6 +99,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_house_and_nothing_else(wheel: Path) -> None:
     """Every file of the rooms is shipped, presets and data too; tests and benchmarks are not."""
     expected = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("*.py")} | {"py.typed"}
@@ -217,8 +219,13 @@ PACKAGE_OF = {"faiss": "faiss-cpu", "pydantic_core": "pydantic", "yaml": "pyyaml
 RUN_ELSEWHERE = {"serving/gguf_to_hf.py", "serving/vllm_launcher.py"}
 
 
-def imports(path: Path) -> Iterator[tuple[int, str, int]]:
+@cache
+def imports(path: Path) -> tuple[tuple[int, str, int], ...]:
     """Every import of a file, inside functions too: (dots, module, line)."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[int, str, int]]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((0, alias.name, node.lineno) for alias in node.names)

@@ -14,6 +14,7 @@ import dspy
 import pytest
 from desk import PROMPTS, play
 from endpoint import Endpoint, Fault, Reply, Sent, endpoint
+from variants import slow
 
 from drpo import DRPOTeleprompter
 from drpo.__main__ import main
@@ -176,7 +177,12 @@ def spoken(fault: Fault) -> Fault:
 
 
 @pytest.mark.parametrize(
-    ("name", "role"), [*((name, "judge") for name in FAULTS), ("a quoted body", "task"), ("a refused key", "prompt")]
+    ("name", "role"),
+    [
+        ("a quoted body", "judge"),
+        ("a refused key", "prompt"),
+        *slow(*((name, "judge") for name in FAULTS if name != "a quoted body"), ("a quoted body", "task")),
+    ],
 )
 def test_an_endpoint_that_quotes_the_key(
     tmp_path: Path, server: Endpoint, ways: Ways, heard: Any, name: str, role: str

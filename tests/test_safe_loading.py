@@ -15,6 +15,7 @@ from typing import Any
 import cloudpickle
 import dspy
 import pytest
+from variants import slow
 
 from drpo import DRPOTeleprompter
 from drpo.configs.settings import load_settings
@@ -279,7 +280,7 @@ def test_a_record_is_read_as_data(tmp_path: Path, watch: Watch, line: bytes) -> 
     assert watch.seen == []
 
 
-@pytest.mark.parametrize("content", ["mine\n", ""])
+@pytest.mark.parametrize("content", ["mine\n", *slow("")])
 @pytest.mark.parametrize(
     "name", ["calls.jsonl", "trace.json", ".trace.json.partial", "log.txt", ".lock", "program.json"]
 )

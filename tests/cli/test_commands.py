@@ -64,6 +64,7 @@ LIGHT = {"auto": "light", "n_actions": 3, "depth": 1, "max_depth_increase": None
 """A small search in the default mode, over the desk's config."""
 
 
+@pytest.mark.slow
 def test_default_mode(desk: Any) -> None:
     """The default mode says what it holds out, what it returns and how sure that is, and leaves the same files."""
     (desk.folder / "many.txt").write_text("".join(f"What is the number {number} good for?\n" for number in range(24)))

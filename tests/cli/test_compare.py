@@ -48,6 +48,7 @@ def test_a_comparison_and_its_files(desk: Any) -> None:
     assert figures == result
 
 
+@pytest.mark.slow
 def test_an_outage_is_told_with_how_to_go_on(desk: Any) -> None:
     """A cap ends it with exit code 1 and a line; `drpo resume` goes on with a higher one."""
     stopped = desk.drpo("compare", *SMALL, "--log-dir", "run", "--set", "max_lm_calls=70", "--quiet")

@@ -151,6 +151,7 @@ def test_hours_of_a_server(desk: Desk) -> None:
     assert unknown["total"]["calls"] == unknown["uncapped"]["calls"]
 
 
+@pytest.mark.slow
 def test_it_comes_true(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a small run really takes lies within the range, also when a cap ends it."""
     monkeypatch.setattr("drpo.commands.estimating.PLACES", (-1.28, 1.28))
@@ -238,6 +239,7 @@ def test_it_never_rehearses_in_the_world_that_is_billed() -> None:
     assert worlds[:2] == [World.random(FIRST_WORLD), World.random(FIRST_WORLD + 2)]
 
 
+@pytest.mark.slow
 def test_other_configs(desk: Desk) -> None:
     """Base models, adapters, fixed criteria, several inputs and demonstrations are rehearsed as they are."""
     lm = {"api_base": desk.models.api_base}

@@ -116,6 +116,7 @@ def test_changed_prompts_are_refused(mode: dict[str, Any], dying: Any) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_simulated_models_are_resumed(desk: Any, tmp_path: Path) -> None:
     """Killed and resumed without a config of one's own: the same program and result as without the kill."""
     small = [word for pair in ("n_actions=2", "depth=1", "num_threads=1", "data.limit=24") for word in ("--set", pair)]
@@ -136,6 +137,7 @@ def test_simulated_models_are_resumed(desk: Any, tmp_path: Path) -> None:
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(make_desk: Callable[..., Any]) -> None:
     """Ctrl-C: exit code 130, one line with the command that goes on, no traceback; every call sent is on record."""
 

@@ -17,7 +17,7 @@ def without_times(result: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "size", [pytest.param(["--set", "data.limit=80"], id="part"), pytest.param([], id="whole", marks=pytest.mark.slow)]
+    "size", [pytest.param(["--set", "data.limit=48"], id="part"), pytest.param([], id="whole", marks=pytest.mark.slow)]
 )
 def test_default_needs_nothing_and_repeats(size: list[str], desk: Any) -> None:
     """With no config and no key a run ends with a banner and a true gain; the same run twice differs in times only."""
@@ -75,6 +75,7 @@ def test_wrong_faults(desk: Any, fault: str) -> None:
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_served_models_compile_with_faults(desk: Any) -> None:
     """`drpo simulate` in a process of its own serves a whole run over HTTP, retries included, and ends on Ctrl-C."""
     command = [

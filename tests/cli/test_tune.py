@@ -72,6 +72,7 @@ def test_a_study(drpo: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.M
     assert json.loads(out)["trials"] == data["trials"]  # finished: it is shown again
 
 
+@pytest.mark.slow
 def test_the_best_is_confirmed(drpo: Callable[..., Any], tmp_path: Path) -> None:
     """Its settings and the config's own, here outside of what is tried, are compiled on a fresh fold; the figures stand
     under the keys that the page explains, the difference and what to do above the settings."""

@@ -19,6 +19,7 @@ from typing import Any
 import dspy
 import pytest
 from dspy.lm15 import InvalidRequestError, ServerError
+from variants import slow
 
 import drpo
 from drpo import Ledger, Responder, evaluate
@@ -176,7 +177,7 @@ def test_a_cap_that_is_too_low_is_refused_before_the_first_call() -> None:
     assert task.engine.prompts == []
 
 
-@pytest.mark.parametrize("calls", [7, 40, 75])
+@pytest.mark.parametrize("calls", [40, *slow(7, 75)])
 def test_cut_off_and_resumed_it_ends_the_same(calls: int, both: dict[str, Any], tmp_path: Path) -> None:
     """After a cut anywhere the same evaluation ends as if there had been none, and pays for no call twice."""
     asked: Counter[str] = Counter()

@@ -17,7 +17,7 @@ import dspy
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drpo.configs.prompts import load_demos, load_prompts
@@ -129,21 +129,18 @@ class TestFormats:
         assert (prompts.num_blank, prompts.num_duplicates) == (0, 0)
 
     @pytest.mark.parametrize("write", [as_jsonl, as_jsonl_unescaped])
-    @settings(max_examples=150, deadline=None)
     @given(texts=st.lists(TEXTS, min_size=1, max_size=6, unique_by=str.strip))
     def test_any_text_survives_jsonl(self, tmp_path_factory, write, texts):
         path = tmp_path_factory.getbasetemp() / "round-trip.jsonl"
         path.write_bytes(write(texts))
         assert queries(load_prompts(path)) == texts
 
-    @settings(max_examples=150, deadline=None)
     @given(texts=st.lists(TEXTS, min_size=1, max_size=6, unique_by=str.strip))
     def test_any_text_survives_csv(self, tmp_path_factory, texts):
         path = tmp_path_factory.getbasetemp() / "round-trip.csv"
         path.write_bytes(as_csv(texts))
         assert queries(load_prompts(path)) == texts
 
-    @settings(max_examples=150, deadline=None)
     @given(content=st.binary(max_size=60), suffix=st.sampled_from(["jsonl", "json", "csv", "tsv", "txt", "parquet"]))
     def test_no_file_raises_anything_but_a_data_error(self, tmp_path_factory, content, suffix):
         path = tmp_path_factory.getbasetemp() / f"fuzz.{suffix}"

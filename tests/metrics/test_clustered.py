@@ -6,7 +6,7 @@ import random
 import statistics
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drpo.metrics.clustered import clustered_mean
@@ -14,7 +14,6 @@ from drpo.metrics.clustered import clustered_mean
 VALUE = st.none() | st.floats(-1, 1) | st.integers(-4, 4).map(lambda quarter: quarter / 4)
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.lists(st.lists(VALUE, max_size=4), max_size=10))
 def test_the_interval_holds_the_mean(values: list[list[float | None]]) -> None:
     """Invariant: missing values and empty queries do not count; the interval is around the mean and within the data."""

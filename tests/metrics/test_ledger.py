@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drpo.errors import ConfigError, DataError
@@ -64,7 +64,6 @@ CRITERIA = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)
 @given(query=st.text(st.characters(categories=None)), criterion=CRITERIA, reason=st.text(), analysis=st.text())
 def test_any_entry_comes_back(
     tmp_path_factory: Any, query: str, criterion: Criterion, reason: str, analysis: str

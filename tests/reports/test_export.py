@@ -11,8 +11,9 @@ import dspy
 import pytest
 from contract_programs import Mixed
 from endpoint import endpoint
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from variants import slow
 
 from drpo import ProseAdapter, Responder
 from drpo.commands.exporting import export
@@ -51,7 +52,7 @@ def responder(k: int = 3, adapter: str = "prose", instructions: str = "Answer {b
     return Responder(instructions=instructions, demos=POOL, k=k, adapter=adapter)
 
 
-@pytest.mark.parametrize("k", [0, 3])
+@pytest.mark.parametrize("k", [3, *slow(0)])
 @pytest.mark.parametrize(
     ("adapter", "model"),
     [("prose", MODEL), ("prose", TEXT), ("chat", MODEL), ("json", MODEL), ("xml", MODEL)],
@@ -160,7 +161,6 @@ def test_langchain_sends_a_base_model_the_same_prompt() -> None:
     assert loaded(langchain(asked)).format() == asked.content
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.text(st.sampled_from("{}q \n"), min_size=1, max_size=12).filter(str.strip))
 def test_no_brace_is_lost_on_the_way_to_langchain(text: str) -> None:
     """Any run of braces in an instruction comes out as it went in."""

@@ -62,7 +62,7 @@ class InTurn(RuleBasedStateMachine):
         assert all(limit is None or others < limit for _, limit, others in self.open)
 
 
-InTurn.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+InTurn.TestCase.settings = settings(stateful_step_count=40)
 TestInTurn = InTurn.TestCase
 
 
@@ -148,7 +148,6 @@ class Watched(Places):
 
 
 @given(num_threads=st.integers(2, 12), refusals=st.floats(0, 1), seed=st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
 def test_threads_all_come_to_their_turn(num_threads: int, refusals: float, seed: int) -> None:
     """Invariant: whatever is refused, every call ends, and none begins above the limit."""
     places, draw, lock = Watched(), random.Random(seed), threading.Lock()

@@ -24,6 +24,7 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 from endpoint import Fault, Sent, endpoint
+from variants import slow
 
 from drpo.errors import ConfigError
 from drpo.programs.judge import Asked, Judge
@@ -32,7 +33,7 @@ from drpo.programs.selector import CriteriaSelector
 from drpo.serving.engine import LiteLLMEngine, build_lm
 from drpo.serving.settings import LMSettings
 
-MODEL_TYPES = pytest.mark.parametrize("model_type", ["chat", "text"])
+MODEL_TYPES = pytest.mark.parametrize("model_type", ["chat", *slow("text")])
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import gc
 import itertools
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dspy.lm15 import Usage
@@ -20,6 +22,7 @@ from pydantic import ValidationError
 
 from drpo.configs.settings import load_settings
 from drpo.errors import ConfigError
+from drpo.serving import engine
 from drpo.serving.door import metered
 from drpo.serving.engine import build_lm
 from drpo.serving.meter import Meter
@@ -207,3 +210,25 @@ def test_a_saved_program_is_not_told_apart_by_prices() -> None:
     engine = build_lm(LMSettings(model=LOCAL, input_price=1.0, output_price=2.0)).engine
     again = type(engine).load_state(engine.dump_state())
     assert again._prices.tokens(1_000_000, 1_000_000) == 3.0
+
+
+def test_an_import_is_not_the_endpoints_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LiteLLM is imported at the first call, which takes seconds; neither the clock nor the price counts them."""
+    waits = iter([0.3])
+    litellm = engine._litellm
+
+    def imported() -> Any:
+        time.sleep(next(waits, 0.0))
+        return litellm()
+
+    litellm()
+    with endpoint(lambda sent: "Well.") as server:
+        monkeypatch.setattr(engine, "_litellm", imported)
+        meter = Meter()
+        settings = LMSettings(model=LOCAL, api_base=server.api_base, hourly_price=3600.0)
+        metered(build_lm(settings), role=Role.TASK, meter=meter, timeout=30.0)("Hello?")
+    used = meter.usage[Role.TASK]
+    assert next(waits, None) is None
+    assert used.seconds < 0.3
+    assert used.cost is not None
+    assert used.cost < 0.3

@@ -15,6 +15,7 @@ import dspy
 import pytest
 from dspy import lm15
 from dspy.utils.exceptions import LMError, LMServerError, LMTimeoutError
+from variants import slow
 
 from drpo.programs.outages import is_given_up, outage_in
 from drpo.serving.calls import call_scope, current_call, current_sample, sample
@@ -67,7 +68,7 @@ class Straggler:
                 thread.join(5)
 
 
-@pytest.mark.parametrize("num_threads", [1, 8])
+@pytest.mark.parametrize("num_threads", [8, *slow(1)])
 def test_a_late_reply_is_dropped_and_changes_nothing(num_threads: int) -> None:
     """Invariant: the call is an error of its role, the others are answered, and the late reply is nowhere."""
     meter, record, straggler = Meter(), Memory(), Straggler()

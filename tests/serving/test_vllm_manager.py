@@ -303,6 +303,7 @@ class TestRunning:
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)  # it left the group, and nobody was there to see it
 
+    @pytest.mark.slow
     def test_server_that_ignores_the_request_to_end(
         self, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -313,6 +314,7 @@ class TestRunning:
             pid = server.pid
         wait_until_gone(pid)
 
+    @pytest.mark.slow
     def test_several_start_together_and_only_ours_stop(self, make: Make, tmp_path: Path) -> None:
         """A running server is used and left alone; the others are started, and stopped in the end."""
         first, second = make(), make()
@@ -347,6 +349,7 @@ class TestFailures:
         assert message.count("    line ") == TAIL_LINES - 1
         assert str(tmp_path / "vllm-tiny-") in message
 
+    @pytest.mark.slow
     def test_start_takes_too_long(self, make: Make, tmp_path: Path) -> None:
         """A server that never answers is stopped, and the message names the setting that gives it more time."""
         server = VLLMServer(make("deaf", startup_timeout=0.5), entry="judge", log_dir=tmp_path)
@@ -408,6 +411,7 @@ class TestServeForever:
         assert lines[-1] == "Stopped."
         assert not already_running(settings)
 
+    @pytest.mark.slow
     def test_death_of_one_is_an_error(self, make: Make, tmp_path: Path) -> None:
         """A server that dies while serving ends it all with an error that names it."""
         judge, task = make(), make()

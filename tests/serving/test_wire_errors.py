@@ -11,6 +11,7 @@ import pytest
 from dspy import lm15
 from dspy.lm15 import request_from_openai_chat
 from endpoint import Fault, endpoint
+from variants import slow
 
 from drpo.serving.engine import LiteLLMEngine
 from drpo.serving.settings import LMSettings
@@ -18,7 +19,7 @@ from drpo.serving.wire_errors import MalformedReplyError, UnreachableError, is_u
 
 pytestmark = [
     pytest.mark.parametrize("provider", ["hosted_vllm", "openai"]),
-    pytest.mark.parametrize("model_type", ["chat", "text"]),
+    pytest.mark.parametrize("model_type", ["chat", *slow("text")]),
 ]
 
 

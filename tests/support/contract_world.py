@@ -217,9 +217,8 @@ def _enclosed(name: str, text: str) -> str:
 
 
 if __name__ == "__main__":
-    for name in ADAPTERS:
-        for number in KILLS:
-            _kill_in_the_middle(Path(sys.argv[1]) / f"{name}-{number}", name, number)
+    for number in KILLS:
+        _kill_in_the_middle(Path(sys.argv[1]) / str(number), sys.argv[2], number)
 
 
 def requests_of(program: dspy.Module) -> dict[str, int]:

@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     import dspy
 
 
-@pytest.fixture(params=["chat", "json", pytest.param("xml", marks=pytest.mark.slow)])
+@pytest.fixture(params=["chat", *(pytest.param(name, marks=pytest.mark.slow) for name in ("json", "xml"))])
 def adapter(request: pytest.FixtureRequest) -> dspy.Adapter:
-    """The student's adapter: every test that asks for it runs under each of DSPy's three."""
+    """The student's adapter: every test that asks for it runs under each of DSPy's three.
+
+    In the default tests under its own default only; `test_default_contract.py` has programs under each.
+    """
     import dspy
     from contract_programs import ADAPTERS
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import dspy
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small_search import family, give
 
@@ -20,7 +20,6 @@ def examples(kinds: str) -> list[dspy.Example]:
     return [dspy.Example(**field).with_inputs("query") for field in fields]
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.text("ab.", max_size=12), st.integers(0, 5), st.integers(1, 15))
 def test_the_first_batch_takes_kinds_in_turn(kinds: str, seed: int, size: int) -> None:
     """Invariants: as many as there are at most, none twice, the same ones per seed; no kind waits while others repeat."""
@@ -42,7 +41,6 @@ def test_the_order_belongs_to_the_seed() -> None:
 REWARDS = st.lists(st.lists(st.sampled_from([None, 1.0, 3.5, 5.0]), min_size=6, max_size=6), min_size=1, max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
 @given(REWARDS, st.text("ab", min_size=6, max_size=6), st.integers(0, 3), st.integers(0, 8))
 def test_what_tells_nothing_is_set_aside(rewards: list[list[float | None]], kinds: str, seed: int, size: int) -> None:
     """Invariants.

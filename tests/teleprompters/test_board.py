@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small_search import family, give
 
@@ -101,7 +101,6 @@ def test_ties_go_to_more_evaluations_then_to_the_shorter_then_to_the_earlier() -
         assert [member.candidate for member in board.ranked(order)] == expected
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.none() | st.integers(1, 5)), max_size=25), st.randoms()
 )

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drpo.errors import BudgetExceededError
@@ -61,7 +61,6 @@ def test_a_step_of_several_roles_and_what_is_kept_back() -> None:
     assert together(BOTH, ONE) == {Role.TASK: 2, Role.JUDGE: 2, Role.CRITERIA: 0, Role.PROMPT: 0}
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 50), st.integers(0, 5000), st.floats(0, 10), st.none() | st.integers(1, 60),
     st.none() | st.integers(1, 5000), st.none() | st.floats(0.1, 10), st.none() | st.integers(1, 60),

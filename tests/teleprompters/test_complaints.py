@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small_search import family
 
@@ -59,7 +59,6 @@ def test_points_lost_are_added_up() -> None:
     assert points_lost([]) == {}
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from("ABCDEF"), st.none() | st.integers(1, 5)), max_size=6), st.randoms())
 def test_points_lost_do_not_depend_on_the_order(grades: list[Grades], draw: Any) -> None:
     """Invariant: the same answers in any order lose the same points; all of them are above 0, the most first."""
@@ -80,7 +79,6 @@ def test_siblings_are_pointed_at_different_criteria() -> None:
     assert all(len(part) == CRITERIA_PER_SHARE for part in found)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.dictionaries(st.sampled_from("ABCDEF"), st.integers(1, 5), min_size=1), min_size=1, max_size=6),
     st.integers(1, 12),
@@ -121,7 +119,6 @@ def turns_before(name: str, lost: Mapping[str, float]) -> int:
     return turns
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 12), st.sampled_from([{"A": 3, "B": 2}, {"A": 5}, {"A": 1, "B": 5, "C": 4}]))
 def test_no_query_is_shown_more_often_by_accident(number: int, rewrites: int, grades: Grades) -> None:
     """Invariant: queries that lose the same are shown equally often, give or take one, over shares and levels too."""

@@ -15,6 +15,7 @@ from contract_world import World
 from dspy import lm15
 from dspy.teleprompt.gepa.gepa_utils import ScoreWithFeedback
 from dspy.utils.exceptions import AdapterParseError, LMAuthError, LMError
+from variants import slow
 
 from drpo.errors import ConfigError, JudgeError, ProgramFailureError
 from drpo.serving.scripted import Prompt
@@ -231,7 +232,7 @@ def test_24_an_outage_raises(role: str, adapter: dspy.Adapter) -> None:
         World(before=broken(role, OUTAGES["401"]())).compile(Mixed())
 
 
-@pytest.mark.parametrize("role", ["task", "judge", "criteria", "prompt"])
+@pytest.mark.parametrize("role", ["judge", *slow("task", "criteria", "prompt")])
 @pytest.mark.parametrize("outage", OUTAGES)
 def test_24_every_kind_of_outage(outage: str, role: str) -> None:
     """Item 24: whatever the reason, and without waiting for `max_errors`."""

@@ -31,15 +31,22 @@ def figures(program: dspy.Module) -> dict[str, Any]:
 # --- 31: kill and resume --------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run directories of runs that were killed in their middle, in a process of their own."""
-    folder = tmp_path_factory.mktemp("killed")
-    import contract_world
+@pytest.fixture
+def killed(adapter: dspy.Adapter, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directories of runs that were killed in their middle, in a process of their own under each adapter."""
+    if type(adapter) not in _KILLED:
+        import contract_world
 
-    environment = {**os.environ, "PYTHONPATH": str(Path(contract_world.__file__).parent)}
-    subprocess.run([sys.executable, contract_world.__file__, str(folder)], env=environment, check=True, timeout=120)
-    return folder
+        name = next(name for name, kind in ADAPTERS.items() if type(adapter) is kind)
+        folder = _KILLED[type(adapter)] = tmp_path_factory.mktemp("killed")
+        subprocess.run(
+            [sys.executable, contract_world.__file__, str(folder), name], check=True, timeout=120,
+            env={**os.environ, "PYTHONPATH": str(Path(contract_world.__file__).parent)},
+        )  # fmt: skip
+    return _KILLED[type(adapter)]
+
+
+_KILLED: dict[type, Path] = {}
 
 
 @pytest.fixture
@@ -68,8 +75,7 @@ def test_31_killed_and_resumed(calls: int, adapter: dspy.Adapter, killed: Path, 
     """Item 31: after `kill -9` and a second start everything is as if the run had never stopped, and no reply on
     record was asked for again.
     """
-    name = next(name for name, kind in ADAPTERS.items() if type(adapter) is kind)
-    folder = killed / f"{name}-{calls}"
+    folder = killed / str(calls)
     lines = (folder / "calls.jsonl").read_bytes().split(b"\n")
     on_record = [json.loads(line)["key"] for line in lines[:-1]]
     assert len(on_record) >= calls

@@ -11,6 +11,7 @@ import pytest
 from contract_programs import Mixed, examples
 from contract_world import World
 from dspy.utils.callback import BaseCallback
+from variants import slow
 
 from drpo import DynamicReward
 from drpo.errors import JudgeError
@@ -41,7 +42,7 @@ def test_36_garbage_is_missing(garbage: str) -> None:
     assert all(0 <= entry["score"] <= 1 for entry in program.candidate_programs)
 
 
-@pytest.mark.parametrize("bad", [0, 5.5, 6, -1, 7.5, "six", None, True, [5], "5 of 10"])
+@pytest.mark.parametrize("bad", [0, 5.5, None, "six", *slow(6, -1, 7.5, True, [5], "5 of 10")])
 def test_36_one_bad_score_is_left_out(bad: object, tmp_path: Path) -> None:
     """Item 36: one criterion out of range is asked for again by itself; the mean is that of the others."""
     world = World(scores=lambda answer, number: bad if number == 0 else 3)

@@ -12,6 +12,7 @@ from contract_programs import SHAPES, Mixed, all_modules, all_predictors, exampl
 from contract_world import World, run_of
 from dspy.teleprompt import Teleprompter
 from dspy.utils.callback import BaseCallback
+from variants import mostly_slow
 
 from drpo import DRPOTeleprompter
 from drpo.errors import ConfigError
@@ -29,7 +30,7 @@ class Counter(BaseCallback):
         self.calls.append(call_id)
 
 
-every_shape = pytest.mark.parametrize("shape", SHAPES)
+every_shape = pytest.mark.parametrize("shape", mostly_slow(SHAPES, quick=("mixed", "hops", "frozen", "responder")))
 
 
 def test_1_direct_subclass() -> None:

@@ -6,6 +6,7 @@ import dspy
 import pytest
 from contract_programs import SHAPES, Frozen, Hops, Mixed, Nested, dressed, examples_for
 from contract_world import World, run_of
+from variants import mostly_slow
 
 from drpo.errors import ConfigError
 from drpo.programs.retrieval import RetrievingPredict
@@ -20,7 +21,7 @@ def instructions(program: dspy.Module) -> dict[str, str]:
     return {name: predictor.signature.instructions for name, predictor in program.named_predictors()}
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", mostly_slow(SHAPES, quick=("mixed", "hops", "frozen", "responder")))
 def test_10_every_predictor_is_rewritten(shape: str, adapter: dspy.Adapter) -> None:
     """Items 10 and 11: each predictor's turn comes, its new words are really sent, and nothing fails on the way.
 
@@ -55,7 +56,7 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", mostly_slow(SHAPES, quick=("mixed", "hops", "frozen", "responder")))
 def test_11_names(shape: str, adapter: dspy.Adapter) -> None:
     """Items 10 and 11: the names under which predictors stand, in lists and dicts too."""
     program = run_of(shape, adapter).program

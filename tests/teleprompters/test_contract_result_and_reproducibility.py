@@ -17,6 +17,7 @@ import pytest
 from contract_programs import SHAPES, Mixed, Nested, dressed, examples, examples_for
 from contract_world import World, run_of
 from dspy.teleprompt import BootstrapFewShot
+from variants import mostly_slow, slow
 
 from drpo import DRPOTeleprompter, DynamicReward, load
 from drpo.errors import ConfigError
@@ -37,7 +38,7 @@ def dawdle(role: str, prompt: Prompt) -> None:
 # --- 25 -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", mostly_slow(SHAPES, quick=("mixed", "hops", "frozen", "responder")))
 def test_25_candidate_programs(shape: str, adapter: dspy.Adapter) -> None:
     """Item 25: dicts with `score` and `program`, best first; the first is the result; each answers."""
     run = run_of(shape, adapter)
@@ -72,7 +73,7 @@ def test_25_candidate_programs_of_a_stopped_run() -> None:
 # --- 26 -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", mostly_slow(SHAPES, quick=("mixed", "hops", "frozen", "responder")))
 def test_26_round_trips(shape: str, adapter: dspy.Adapter, tmp_path: Path) -> None:
     """Item 26: JSON, our `load`, pickle and `save_program` render exactly the same prompts, demonstrations included."""
     run = run_of(shape, adapter)
@@ -80,7 +81,7 @@ def test_26_round_trips(shape: str, adapter: dspy.Adapter, tmp_path: Path) -> No
     assert_round_trips(run.program, shape, run.world, tmp_path)
 
 
-@pytest.mark.parametrize("shape", ["hops", "bare_predict", "responder"])
+@pytest.mark.parametrize("shape", ["hops", "responder", *slow("bare_predict")])
 def test_26_round_trips_with_retrieval(shape: str, adapter: dspy.Adapter, tmp_path: Path) -> None:
     """Item 26: so do they with a pool of demonstrations, those of which are shown that are nearest."""
     world = World()
@@ -144,7 +145,7 @@ def test_26_what_cannot_be_saved_is_said_first(tmp_path: Path) -> None:
 # --- 27 -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", ["mixed", "bare_predict"])
+@pytest.mark.parametrize("shape", ["mixed", *slow("bare_predict")])
 def test_27_same_seed_same_program(shape: str, adapter: dspy.Adapter) -> None:
     """Item 27: two runs of one seed end with the same prompts and the same record."""
     one, other = World(), World()

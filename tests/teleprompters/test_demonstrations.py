@@ -12,7 +12,7 @@ import dspy
 import pytest
 from dspy.lm15 import InvalidRequestError, ServerError
 from dspy.utils.exceptions import LMServerError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drpo import Criterion, DynamicReward, Responder
@@ -125,7 +125,6 @@ class TestLatest:
         known = demonstration(reward=5.0, scores=(Score("Clarity", 5), Score("Depth", 5)))
         assert script.improve(start=known, climb=Climb.LATEST).answer == "v1"
 
-    @settings(max_examples=40)
     @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), min_size=6, max_size=6))
     def test_any_script_ends_as_the_official_loop_does(self, steps: list[Step]) -> None:
         """Invariant: the loop of the reference, written down plainly, gives the same answer and the same calls."""
@@ -185,7 +184,6 @@ class TestBest:
         assert script.improve().answer == "v0"
         assert script.judged == ["v0"]
 
-    @settings(max_examples=60)
     @given(
         st.lists(
             st.tuples(st.integers(1, 5), st.integers(1, 5)) | st.sampled_from([MISSING, REFUSED, COPY, "forbidden"]),

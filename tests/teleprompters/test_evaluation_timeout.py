@@ -9,6 +9,7 @@ from typing import Any
 import dspy
 import pytest
 from contract_world import World
+from variants import slow
 
 from drpo import DynamicReward, Responder
 from drpo.errors import JudgeError
@@ -19,7 +20,7 @@ from drpo.serving.scripted import Prompt
 from drpo.teleprompters.evaluation import Evaluator, Judged
 from drpo.teleprompters.pool import TaskPool
 
-THREADS = pytest.mark.parametrize("num_threads", [1, 8])
+THREADS = pytest.mark.parametrize("num_threads", [8, *slow(1)])
 PATIENCE = 0.25
 
 
@@ -64,7 +65,7 @@ def evaluate(world: World, num_threads: int, *, max_errors: int = 5, count: int 
 
 
 @THREADS
-@pytest.mark.parametrize("role", ["task", "judge", "criteria"])
+@pytest.mark.parametrize("role", ["judge", *slow("task", "criteria")])
 def test_a_straggler_makes_its_evaluation_missing(
     role: str, num_threads: int, late: Callable[[str, str], Late]
 ) -> None:

@@ -15,6 +15,7 @@ from contract_programs import Swallowing, examples
 from contract_world import World
 from dspy import lm15
 from dspy.utils.exceptions import LMAuthError, LMServerError
+from variants import slow
 
 from drpo.serving.scripted import Prompt
 
@@ -22,7 +23,7 @@ MODES = {
     "default": {"auto": "light", "n_actions": 2, "depth": 1, "max_depth_increase": None, "minibatch_size": 3},
     "paper": {"auto": "paper", "depth": 3},
 }
-THREADS = pytest.mark.parametrize("num_threads", [1, 8])
+THREADS = pytest.mark.parametrize("num_threads", [8, *slow(1)])
 
 
 def compiled(world: World, mode: str, folder: Path, *, student: dspy.Module | None = None, **options: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import dspy
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small_search import Later
 
@@ -28,7 +28,6 @@ def texts_of(part: Sequence[dspy.Example]) -> list[str]:
     return [example.query for example in part]
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     st.lists(st.text("ab ", max_size=3) | st.text(max_size=4), max_size=25),
     st.integers(0, 12), st.integers(1, 12), st.randoms(use_true_random=False),
@@ -211,7 +210,6 @@ def test_other_failures_end_the_selection() -> None:
         selected(FOUR[:2], reward)
 
 
-@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000))
 def test_it_is_a_function_of_the_judgements(salt: int) -> None:
     """Invariant: the same judgements give the same winner, interval and differences."""

@@ -68,15 +68,8 @@ class Interrupted:
         return [json.loads(line) for line in (self.folder / "calls.jsonl").read_bytes().splitlines()]
 
 
-@pytest.mark.parametrize(
-    ("num_threads", "mode"),
-    [
-        (1, "paper"),
-        (4, "default"),
-        pytest.param(1, "default", marks=pytest.mark.slow),
-        pytest.param(4, "paper", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("num_threads", "mode"), [(4, "default"), (1, "paper"), (1, "default"), (4, "paper")])
 def test_the_first_lets_calls_end_and_keeps_them(num_threads: int, mode: str, tmp_path: Path) -> None:
     """After it nothing new is sent; what was is on record; the run goes on and ends as one without Ctrl-C."""
     run = Interrupted(tmp_path / "run", mode, num_threads, 0.3)
@@ -101,7 +94,8 @@ def test_the_first_lets_calls_end_and_keeps_them(num_threads: int, mode: str, tm
         assert (run.folder / name).read_bytes() == (tmp_path / "straight" / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("num_threads", [pytest.param(1, marks=pytest.mark.slow), 4])
+@pytest.mark.slow
+@pytest.mark.parametrize("num_threads", [1, 4])
 def test_the_second_stops_at_once(num_threads: int, tmp_path: Path) -> None:
     """Calls of a minute are not waited for: neither by `compile` nor by the end of the process."""
     run = Interrupted(tmp_path / "run", "default", num_threads, 60)
@@ -130,6 +124,19 @@ def test_a_call_that_fails_meanwhile_is_not_tried_again(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted_in_a_wait()
     assert meter.usage[Role.TASK].calls == 0
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_second_abandons_the_calls_under_way() -> None:
+    """The first only halts the run; at the second nobody waits any longer, and the main thread is free at once."""
+    meter, at = Meter(), []
+    with pytest.raises(KeyboardInterrupt), interruptible(meter, shown=False):  # noqa: PT012
+        os.kill(os.getpid(), signal.SIGINT)
+        at.append((isinstance(meter.halted, KeyboardInterrupt), meter.abandoned.done()))
+        os.kill(os.getpid(), signal.SIGINT)
+        at.append("never")
+    assert at == [(True, False)]
+    assert meter.abandoned.done()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

@@ -46,12 +46,12 @@ def test_a_sound_judge_has_no_red_line() -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"length_bias": 1.5}, {"padding", "padding_preference"}),
+        pytest.param({"length_bias": 1.5}, {"padding", "padding_preference"}, marks=pytest.mark.slow),
         ({"position_bias": 1.5}, {"position_preference"}),
-        ({"leniency": 4.0}, {"sameness"}),
-        ({"flattery": 2.5}, {"canaries_alone", "canaries_added"}),
-        ({"malformed_rate": 0.4}, {"missing"}),
-        ({"judge_unsure": 1.0, "judge_noise": 1.8}, {"noise"}),
+        pytest.param({"leniency": 4.0}, {"sameness"}, marks=pytest.mark.slow),
+        pytest.param({"flattery": 2.5}, {"canaries_alone", "canaries_added"}, marks=pytest.mark.slow),
+        pytest.param({"malformed_rate": 0.4}, {"missing"}, marks=pytest.mark.slow),
+        pytest.param({"judge_unsure": 1.0, "judge_noise": 1.8}, {"noise"}, marks=pytest.mark.slow),
     ],
     ids=["length", "order", "always 5", "flattery", "unreadable", "unsure"],
 )

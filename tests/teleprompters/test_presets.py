@@ -6,7 +6,7 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drpo.errors import ConfigError
@@ -146,7 +146,6 @@ settings_of = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
 @given(settings_of, st.integers(4, 300), st.integers(0, 300), st.integers(1, 3), st.booleans())
 def test_more_work_is_expected_to_cost_more(
     chosen: MinibatchSettings, num_train: int, num_val: int, predictors: int, demos: bool
@@ -174,7 +173,6 @@ def test_more_work_is_expected_to_cost_more(
     assert expected_calls(chosen, **{**sizes, "optimize_demos": True}) >= calls
 
 
-@settings(max_examples=40, deadline=None)
 @given(settings_of, st.integers(1, 4), st.integers(2, 4))
 def test_a_level_costs_its_rewrites_and_its_race(chosen: MinibatchSettings, nodes: int, evaluation: int) -> None:
     """Invariant: at least one call per rewrite and one judged winner; at most everybody on every query."""

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small_search import Stopwatch, family, give, hash_reward
+from variants import slow
 
 from drpo.teleprompters.beam import Evaluation
 from drpo.teleprompters.board import Board, Member
@@ -48,7 +49,6 @@ def run(
     return board, ranked, watch
 
 
-@settings(max_examples=60, deadline=None)
 @given(races)
 def test_who_is_judged_on_what(case: tuple[int, list[int], str, int]) -> None:
     """Invariants.
@@ -74,7 +74,6 @@ def test_who_is_judged_on_what(case: tuple[int, list[int], str, int]) -> None:
     assert distance[0] == sum(sizes)
 
 
-@settings(max_examples=30, deadline=None)
 @given(races)
 def test_when_results_arrive_does_not_matter(case: tuple[int, list[int], str, int]) -> None:
     """Invariant: evaluations that end at once and those that end when they are waited for begin in the same order."""
@@ -125,7 +124,6 @@ def test_nobody_to_race() -> None:
     assert watch.started == [(0, 0), (0, 1)]
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(2, 8), st.lists(st.integers(1, 4), min_size=1, max_size=3), st.text("abc", max_size=3), st.data())
 def test_the_favourite_yields_only_to_evidence(number: int, sizes: list[int], salt: str, data: st.DataObject) -> None:
     """Invariant: a favourite that nobody beats on any query wins, however its value is estimated, and is never dropped."""
@@ -194,7 +192,7 @@ def displaced(*, contenders: int, sizes: Sequence[int], better: float, runs: int
     return lost / runs
 
 
-@pytest.mark.parametrize(("contenders", "sizes"), [(4, (1, 2, 5)), (3, (5, 25))])
+@pytest.mark.parametrize(("contenders", "sizes"), [(4, (1, 2, 5)), *slow((3, (5, 25)))])
 def test_luck_seldom_displaces_the_favourite(contenders: int, sizes: Sequence[int]) -> None:
     """If all are equally good the favourite loses about one race in twelve; one that is much worse loses most."""
     assert displaced(contenders=contenders, sizes=sizes, better=0.0, runs=200) <= 0.13

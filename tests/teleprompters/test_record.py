@@ -20,8 +20,9 @@ from contract_programs import examples
 from contract_world import World
 from dspy import lm15
 from dspy.utils.exceptions import LMError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from variants import slow
 
 from drpo import DynamicReward
 from drpo.errors import RunDirectoryError
@@ -40,7 +41,7 @@ from drpo.teleprompters.run_directory import RunDirectory
 
 DEFAULT = {"auto": "light", "beam_size": 2, "n_actions": 2, "depth": 1, "max_depth_increase": None, "minibatch_size": 3}
 PAPER = {"auto": "paper", "depth": 3}
-MODES = pytest.mark.parametrize("mode", [DEFAULT, PAPER], ids=["default", "paper"])
+MODES = pytest.mark.parametrize("mode", [DEFAULT, *slow(PAPER)], ids=["default", "paper"])
 
 
 def compiled(world: World, folder: Path, mode: dict[str, Any], *, num_val: int = 8, **options: Any) -> dspy.Module:
@@ -209,7 +210,7 @@ def copied(finished: Path, folder: Path) -> Path:
 
 
 @MODES
-@pytest.mark.parametrize("cut", [1, 2, 40, 400])
+@pytest.mark.parametrize("cut", [1, 400, *slow(2, 40)])
 def test_a_torn_tail_is_repaired(
     cut: int, mode: dict[str, Any], finished: Callable[[dict[str, Any]], Path], tmp_path: Path
 ) -> None:
@@ -269,7 +270,6 @@ def test_records_of_the_first_version_still_load(
     assert world.num_calls == 0
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.lists(st.text(), min_size=1, max_size=5))
 def test_any_text_comes_back(texts: list[str]) -> None:
     """Whatever a model writes, halves of surrogate pairs and line ends of all kinds included, is read as it was."""
@@ -291,7 +291,7 @@ def test_any_text_comes_back(texts: list[str]) -> None:
 
 
 @MODES
-@pytest.mark.parametrize("num_threads", [1, 4])
+@pytest.mark.parametrize("num_threads", [4, *slow(1)])
 def test_a_full_disk_ends_the_run_and_costs_one_call(
     num_threads: int, mode: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small_search import family, give, hash_reward
 
@@ -33,7 +33,6 @@ def boards(draw: st.DrawFn) -> Board[int]:
     return board
 
 
-@settings(max_examples=30, deadline=None)
 @given(boards(), st.integers(1, 5), st.data())
 def test_every_beam_has_distinct_members_and_no_more_than_asked(
     board: Board[int], beam_size: int, data: st.DataObject
@@ -50,7 +49,6 @@ def test_every_beam_has_distinct_members_and_no_more_than_asked(
             assert len(beam) == min(beam_size, len(board.members))
 
 
-@settings(max_examples=30, deadline=None)
 @given(boards(), st.integers(2, 5), st.data())
 def test_a_beam_is_never_all_siblings_if_there_is_a_stranger(
     board: Board[int], beam_size: int, data: st.DataObject

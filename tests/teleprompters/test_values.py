@@ -6,7 +6,7 @@ import random
 
 import numpy
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drpo.teleprompters.values import shrunken_values
@@ -48,7 +48,6 @@ def least_squares(rewards: Rewards, parents: list[int | None], shrinkage: float)
     return [0.0, *map(float, found[: len(parents) - 1])]
 
 
-@settings(max_examples=60, deadline=None)
 @given(designs())
 def test_it_is_the_least_squares_solution(design: tuple[Rewards, list[int | None], float]) -> None:
     """Invariant: values solve the mixed model; the seed is at 0; a candidate without a parent stands by the seed."""
@@ -60,7 +59,6 @@ def test_it_is_the_least_squares_solution(design: tuple[Rewards, list[int | None
     assert values == pytest.approx(shrunken_values(rewards, adopted, shrinkage=shrinkage), abs=CLOSE)
 
 
-@settings(max_examples=40, deadline=None)
 @given(designs(), st.lists(st.floats(-100, 100), min_size=6, max_size=6), st.randoms(use_true_random=False))
 def test_what_a_query_gives_to_everybody_does_not_count(
     design: tuple[Rewards, list[int | None], float], gifts: list[float], draw: random.Random
@@ -77,7 +75,6 @@ def test_what_a_query_gives_to_everybody_does_not_count(
     assert shrunken_values(dict(shuffled), parents, shrinkage=shrinkage) == values
 
 
-@settings(max_examples=40, deadline=None)
 @given(designs(), st.floats(0.01, 100))
 def test_it_has_the_unit_of_the_rewards(design: tuple[Rewards, list[int | None], float], factor: float) -> None:
     """Invariant: rewards in another unit give the same values in that unit."""
@@ -88,7 +85,6 @@ def test_it_has_the_unit_of_the_rewards(design: tuple[Rewards, list[int | None],
     assert shrunken_values(scaled, parents, shrinkage=shrinkage) == pytest.approx(expected, abs=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
 @given(designs(), st.data())
 def test_a_candidate_without_judgements_has_its_parents_value(
     design: tuple[Rewards, list[int | None], float], data: st.DataObject
@@ -105,7 +101,6 @@ def test_a_candidate_without_judgements_has_its_parents_value(
     assert twins[-1] == twins[-2]
 
 
-@settings(max_examples=30, deadline=None)
 @given(designs(), st.integers(0, 5), st.floats(1, 5))
 def test_a_query_that_one_candidate_answered_says_nothing(
     design: tuple[Rewards, list[int | None], float], candidate: int, reward: float

@@ -29,6 +29,7 @@ def measured(calibration: ModuleType) -> dict[str, float]:
     return calibration.measure(World(), calibration.shipped_queries(), models=4, repeats=2)
 
 
+@pytest.mark.slow
 def test_the_default_world_lies_within_the_stated_bounds(calibration: ModuleType, measured: dict[str, float]) -> None:
     """The calibrated world is as the published runs are, in every row of the table."""
     outside = {

@@ -73,14 +73,8 @@ def test_optimizers_run_over_http(name: str) -> None:
     assert gain(done.program) > -0.03
 
 
-@pytest.mark.parametrize(
-    "world",
-    [
-        "weak-base",
-        pytest.param("default", marks=pytest.mark.slow),
-        pytest.param("safety-heavy", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("world", ["weak-base", "default", "safety-heavy"])
 def test_the_papers_search_raises_true_quality(world: str) -> None:
     """A whole run on the shipped prompts ends better than it began, by the measure that no judge gives."""
     chosen = World.preset(world)

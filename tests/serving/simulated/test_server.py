@@ -365,6 +365,7 @@ def test_a_refusal_is_an_empty_reply(models: EchoModels) -> None:
     assert models.asked == []
 
 
+@pytest.mark.slow
 def test_retries_wait_as_long_as_they_are_told(models: EchoModels) -> None:
     """Every rate-limited call succeeds in the end, after the waits that the server asked for and no longer ones."""
     wait = 0.03
@@ -468,6 +469,7 @@ def test_stopping_ends_what_waits(models: EchoModels, http: httpx.Client) -> Non
         assert server.counts.abandoned == 1
 
 
+@pytest.mark.slow
 def test_stopping_finishes_replies_under_way() -> None:
     """Replies that are being written when the stop comes still arrive, all of them."""
     writing = threading.Event()

@@ -9,7 +9,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from drpo.serving.simulated.embeddings import embed
@@ -172,7 +172,6 @@ json_values = st.recursive(
 FIELDS = ("model", "messages", "temperature", "n", "stop", "logprobs", "response_format", "prompt", "input", "seed")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 @given(st.dictionaries(st.sampled_from(FIELDS), json_values))
 def test_any_fields_are_read_or_refused(fields: dict[str, Any]) -> None:
     """A request is a call or an error with the four keys, never an exception."""

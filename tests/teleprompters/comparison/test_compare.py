@@ -11,6 +11,7 @@ import dspy
 import pytest
 from dspy.utils.exceptions import LMAuthError, LMError
 from toy_entrants import TRIED, Given, Trying, prompts, simulated, student
+from variants import slow
 
 from drpo.errors import BudgetExceededError, ConfigError, JudgeError, RunDirectoryError
 from drpo.serving.scripted import scripted_lm
@@ -148,7 +149,7 @@ def failing_at(monkeypatch: pytest.MonkeyPatch, number: int, error: Callable[[],
     return left
 
 
-@pytest.mark.parametrize("number", [5, 30, 60, 100])
+@pytest.mark.parametrize("number", [30, *slow(5, 60, 100)])
 def test_an_outage_ends_it_and_it_goes_on(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut off among the criteria, in an optimizer or in the test: resumed, it ends the same and pays for nothing twice."""
     whole = run(tmp_path / "whole")
@@ -166,6 +167,7 @@ def test_an_outage_ends_it_and_it_goes_on(number: int, tmp_path: Path, monkeypat
     assert number + 10_000 - left[0] == calls
 
 
+@pytest.mark.slow
 def test_a_cap_on_the_whole_ends_it_resumably(tmp_path: Path) -> None:
     """`max_lm_calls` holds for everything together; with a higher one it goes on, units that are finished included."""
     whole = run().result

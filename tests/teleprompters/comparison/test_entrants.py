@@ -10,6 +10,7 @@ import pytest
 from contest import DEMOS, QUERIES, contest
 from dspy import lm15
 from dspy.utils.exceptions import LMError
+from variants import mostly_slow
 
 from drpo import Responder
 from drpo.errors import BudgetExceededError, ConfigError
@@ -20,7 +21,7 @@ from drpo.teleprompters.comparison.baselines import STATIC_DEMONSTRATIONS, STATI
 from drpo.teleprompters.comparison.entrants import BASELINES, ENTRANTS, compiled
 
 KNOWN = ("Type mismatch for field", "Input contains fields not in signature", "Skipping", "Execution cancelled")
-QUICK = ("drpo", "gepa")
+QUICK = ("drpo",)
 """Those that the default tests run whole; `slow` ones run them all."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*experimental.*", "ignore::DeprecationWarning")
@@ -77,6 +78,7 @@ def test_drpo_gives_what_is_left_to_held_out_queries() -> None:
     assert details["num_val"] >= 30
 
 
+@pytest.mark.slow
 def test_levels_beyond_the_plan_leave_all_that_follows() -> None:
     """Invariant: a level that is made since calls are left takes none from the demonstrations and the last choice; the
     winner and the student are compared on every held-out query."""
@@ -136,7 +138,7 @@ def failing(after: int) -> dspy.LM:
     return scripted_lm(reply, name="world/task")
 
 
-@pytest.mark.parametrize("name", ENTRANTS)
+@pytest.mark.parametrize("name", mostly_slow(ENTRANTS, quick=("drpo", "bootstrap-rs", "miprov2")))
 def test_an_outage_is_raised(name: str) -> None:
     """DSPy's optimizers make scores of a revoked key, and end with a program; the comparison does not."""
     with pytest.raises(LMError, match="revoked"):

@@ -11,7 +11,6 @@ import dspy
 import pytest
 from contest import QUERIES, contest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from drpo.errors import BudgetExceededError, ConfigError, MissingJudgementError
@@ -116,7 +115,6 @@ def test_gepa_gets_criteria_as_objectives() -> None:
     assert (found.score, found.feedback, found.objective_scores) == (0.75, "as told", {"Clarity": 0.75})
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
 @given(
     optimizer=st.sampled_from(OPTIMIZERS),
     budget=st.integers(150, 5000),

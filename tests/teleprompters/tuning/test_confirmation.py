@@ -26,6 +26,7 @@ def lucky(settings: dict[str, Any], fold: int) -> float:
     return 0.1 * settings["depth"] if fold < 2 else 0.1 + (0.01 * fold if settings["depth"] > 2 else 0)
 
 
+@pytest.mark.slow
 def test_luck_of_the_trials_is_not_confirmed(bench: Bench) -> None:
     """Best and own settings are compared on fresh folds alone, pairwise; the bill has these compiles as well."""
     bench.gain = lucky  # type: ignore[method-assign]
@@ -50,6 +51,7 @@ def test_luck_of_the_trials_is_not_confirmed(bench: Bench) -> None:
     assert bench.data() == {**data, "bill": bench.data()["bill"]}  # and fewer are the first of them
 
 
+@pytest.mark.slow
 def test_interrupted_and_continued_it_ends_as_a_straight_one(bench: Bench, make_bench: Callable[[str], Bench]) -> None:
     """Killed at any compile it compiles none twice; later trials are those of a study without it; a new best is
     confirmed anew, the same one is not."""
@@ -155,6 +157,7 @@ def test_the_last_worker_confirms(bench: Bench) -> None:
     assert bench.data()["confirmed"] == other.data()["confirmed"] is not None
 
 
+@pytest.mark.slow
 def test_a_worker_on_another_machine_dies_confirming(bench: Bench) -> None:
     """Its compile is begun anew with whose settings it had, and the pair is whole."""
     bench.tune()

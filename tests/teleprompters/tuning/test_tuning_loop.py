@@ -30,6 +30,7 @@ def test_a_study(bench: Bench) -> None:
     assert all(values.has(trial["settings"][name]) for trial in data["trials"] for name, values in SPACE.items())
 
 
+@pytest.mark.slow
 def test_a_study_that_was_interrupted_ends_as_one_that_was_not(
     bench: Bench, make_bench: Callable[[str], Bench]
 ) -> None:
