@@ -20,7 +20,16 @@ from hypothesis import HealthCheck, settings
 
 # All of this is read while dspy and litellm are imported, so it is set before any test module is.
 _CACHE = tempfile.mkdtemp(prefix="drpo-tests-")
-atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+
+
+def _leave() -> None:
+    """Remove the cache; a worker of xdist then ends at once: to tear down all that it imported takes seconds."""
+    shutil.rmtree(_CACHE, ignore_errors=True)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os._exit(0)  # its results are sent
+
+
+atexit.register(_leave)
 os.environ.update(
     DSPY_CACHEDIR=_CACHE,
     LITELLM_LOCAL_MODEL_COST_MAP="True",  # else both libraries fetch a price list

@@ -213,6 +213,7 @@ def test_failing_server(make_desk: Callable[..., Any], status: int, code: int, s
     assert not (desk.folder / "run/result.json").exists()
 
 
+@pytest.mark.slow
 def test_server_that_dies_mid_run_costs_nothing_twice(make_desk: Callable[..., Any]) -> None:
     """After an outage the same command goes on, and ends as a run without one."""
     down = {"after": 12}
@@ -285,6 +286,7 @@ def test_help(desk: Any, command: list[str]) -> None:
     assert not command or "Example:" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_with_a_higher_cap(desk: Any) -> None:
     """A run that its cap ended is resumed with a higher one, pays for no call twice, and ends as an uncapped run."""
     config = desk.config()

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from desk import Desk, play
 from endpoint import Fault, Sent
+from variants import slow
 
 from drpo.commands.estimating import FIRST_WORLD, Estimate, _Work, estimate
 from drpo.configs.settings import load_settings
@@ -114,7 +115,7 @@ def test_a_model_that_does_not_answer(make_desk: Callable[..., Desk], status: in
     assert len(desk.models.sent) == 1
 
 
-@pytest.mark.parametrize("garbled", ["task", "judge", "prompt"])
+@pytest.mark.parametrize("garbled", ["judge", *slow("task", "prompt")])
 def test_unreadable_replies_are_not_asked_for_again(make_desk: Callable[..., Desk], garbled: str) -> None:
     """Five calls are five calls, whatever the models make of them."""
 
@@ -182,7 +183,7 @@ CAPS = [
     pytest.param("max_lm_calls=30", "calls", "total", marks=pytest.mark.slow),
     ("max_lm_calls={judge: 12}", "calls", "judge"),
     pytest.param("max_tokens=40000", "tokens", "total", marks=pytest.mark.slow),
-    ("max_cost=0.04", "cost", "total"),
+    pytest.param("max_cost=0.04", "cost", "total", marks=pytest.mark.slow),
 ]
 
 
@@ -218,6 +219,7 @@ def test_a_cap_far_away_changes_nothing(priced: tuple[list[str], Estimate]) -> N
     assert set(estimated(*prices, "max_seconds=5").caps.values()) == {"is not known without a probe"}
 
 
+@pytest.mark.slow
 def test_a_cap_on_time_is_kept_by_calls() -> None:
     """Time passes in no rehearsal, so as many calls are rehearsed as there is time for."""
     free = estimate(load_settings("default", SMALL))

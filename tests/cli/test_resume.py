@@ -98,6 +98,7 @@ def test_a_cap_is_raised(desk: Any) -> None:
     assert (desk.folder / "run/program.json").read_bytes() == (desk.folder / "other/program.json").read_bytes()
 
 
+@pytest.mark.slow
 @MODES
 def test_changed_prompts_are_refused(mode: dict[str, Any], dying: Any) -> None:
     """A prompts file that was edited meanwhile is named as what differs, before any call; the same one elsewhere is not."""

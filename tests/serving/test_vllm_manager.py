@@ -263,6 +263,7 @@ class TestRunning:
         wait_until_gone(*pids)
         assert not already_running(settings)
 
+    @pytest.mark.slow
     def test_kill_9_of_our_process_leaves_nothing(self, make: Make, tmp_path: Path) -> None:
         """However our process dies, the server and its children end, even when a fork of it holds our pipe open."""
         (tmp_path / "settings.json").write_text(make().model_dump_json())

@@ -408,7 +408,7 @@ def test_a_proposer_with_several_predictors() -> None:
         ("prompt", 2),
         ("task", 6),
         ("judge", 12),
-        ("task", 20),
+        *slow(("task", 20)),
     ],
 )
 def test_an_outage_raises(role: str, after: int) -> None:

@@ -104,7 +104,7 @@ def test_a_wrong_key_in_the_middle_stops_all_roles_at_once(num_threads: int, tmp
     assert len(sent) <= 2 * num_threads
 
 
-@pytest.mark.parametrize("shown", [True, False])
+@pytest.mark.parametrize("shown", [True, *slow(False)])
 def test_a_run_that_waits_says_so(shown: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """An outage is waited for in minutes: the terminal shows why nothing happens, and the log keeps it."""
     failures = [0]

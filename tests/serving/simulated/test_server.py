@@ -230,6 +230,7 @@ def test_ids_repeat_from_run_to_run() -> None:
     assert len(set(ids[0])) == 3
 
 
+@pytest.mark.slow
 def test_sixty_four_clients(server: SimulatedServer) -> None:
     """Every one of 64 clients at once gets its own answers, equal requests get all numbers once, nothing is lost."""
 

@@ -70,6 +70,7 @@ def test_an_entrant_uses_its_budget_and_nothing_else(name: str, capsys: pytest.C
     check_entrant(name, capsys)
 
 
+@pytest.mark.slow
 def test_drpo_gives_what_is_left_to_held_out_queries() -> None:
     """A budget is what it shall use: all queries that its search does not need are held out, and no cap is complained
     of; a cap alone is no such target (`test_presets.py`)."""
@@ -116,6 +117,7 @@ def test_threads_change_nothing(name: str) -> None:
     assert alone.calls == together.calls == again.calls
 
 
+@pytest.mark.slow
 def test_seeds_differ() -> None:
     """Another seed draws other queries, also for an optimizer that has no seed."""
     settings = ENTRANTS["copro"].settings(contest(budget=100))

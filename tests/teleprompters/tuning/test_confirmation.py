@@ -134,6 +134,7 @@ def test_what_needs_no_confirmation_has_none(make_bench: Callable[[str], Bench])
     assert len(bench.made) == 4
 
 
+@pytest.mark.slow
 def test_the_last_worker_confirms(bench: Bench) -> None:
     """While another worker holds a trial nothing is confirmed; two that confirm at once share the compiles."""
     study, said = bench.study(), list[str]()
