@@ -165,8 +165,10 @@ class MeteredEngine:
         simulated = self._of_engine("seconds", response)
         price = self._of_engine("price", response)
         call = RecordedCall(response=response, seconds=seconds if simulated is None else simulated, cost=price)
-        self._meter.finish(self._role, call)
-        self._keep(key, data, call)
+        try:
+            self._keep(key, data, call)
+        finally:  # it is under way until it is kept: who waits for the last call closes the record then
+            self._meter.finish(self._role, call)
         return call
 
     def _failed(self, key: str, data: dict[str, Any], error: Exception, follows: Next, seconds: float) -> None:
@@ -181,8 +183,10 @@ class MeteredEngine:
             code, said = str(getattr(raised, "code", LATE)), str(getattr(raised, "message", raised))
         said = without_secrets(said, getattr(self._inner, "secrets", ()))[:_LONGEST_MESSAGE]
         failed = FailedCall(type(error).__name__, said, seconds, code if follows.for_good else None)
-        self._meter.fail(self._role, failed, error)
-        self._keep(key, data, failed)
+        try:
+            self._keep(key, data, failed)
+        finally:
+            self._meter.fail(self._role, failed, error)
         if raised is None:
             return
         if follows.given_up:

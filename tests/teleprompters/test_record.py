@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -427,3 +428,33 @@ def test_a_disk_that_keeps_nothing_ends_the_run(tmp_path: Path, monkeypatch: pyt
             lm("two")
     with pytest.raises(RunDirectoryError, match="cannot be written"):
         log.close()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_call_is_under_way_until_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    """Who waits until no call is under way may close the record: none comes after that, and none is lost."""
+
+    def answer(prompt: Prompt) -> str:
+        if fails:
+            raise lm15.InvalidRequestError("no", status=400)
+        return "Well."
+
+    log, meter = CallLog(tmp_path / "calls.jsonl"), Meter()
+    keeping, add = threading.Event(), log.add
+
+    def add_later(*given: Any, **named: Any) -> None:
+        keeping.set()
+        time.sleep(0.1)
+        add(*given, **named)
+
+    monkeypatch.setattr(log, "add", add_later)
+    lm = metered(scripted_lm(answer), role=Role.TASK, meter=meter, record=log)
+    with ThreadPoolExecutor(1) as threads:
+        call = threads.submit(lm, "Hello?")
+        assert keeping.wait(10)
+        meter.settle()
+        log.close()
+        assert (call.exception() is not None) == fails
+    assert meter.halted is None
+    assert len((tmp_path / "calls.jsonl").read_bytes().splitlines()) == 1
+    assert meter.usage[Role.TASK].requests == 1
