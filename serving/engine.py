@@ -107,7 +107,7 @@ class LiteLLMEngine:
                     raise
         return self.once(request)
 
-    def load(self) -> None:
+    def warm_up(self) -> None:
         """Import LiteLLM, so that the first call is not timed with the seconds that this takes."""
         _litellm()
 
