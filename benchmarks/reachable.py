@@ -48,6 +48,7 @@ def measure(number: int, *, calls: Sequence[int]) -> list[dict[str, Any]]:
     """Return, per budget, what DRPO found in a world and what could be reached."""
     world, split = World.random(number), prepared(number, 0)
     instruction = best_instruction(world, [example.query for example in split.train[:KNOWN]])
+    without_demos = world.true_quality(instructed(Responder(), instruction), split.tested) - split.before
     rows = []
     for budget in calls:
         done = compiled(ENTRANTS["drpo"], assigned(number, 0, budget))
@@ -58,7 +59,7 @@ def measure(number: int, *, calls: Sequence[int]) -> list[dict[str, Any]]:
                 "world": number, "calls": budget,
                 "found": world.true_quality(found, split.tested) - split.before,
                 "reachable": world.true_quality(instructed(found, instruction), split.tested) - split.before,
-                "without_demos": world.true_quality(instructed(Responder(), instruction), split.tested) - split.before,
+                "without_demos": without_demos,
                 "instruction": instruction,
             }
         )  # fmt: skip
@@ -67,9 +68,9 @@ def measure(number: int, *, calls: Sequence[int]) -> list[dict[str, Any]]:
 
 def best_instruction(world: World, queries: Sequence[str]) -> str:
     """Return the instruction that the loop above ends with."""
-    text, best = Responder().predictors()[0].signature.instructions, float("-inf")
-    for count in range(MEDIUM.max_rules + 1):
-        options = [text] if not count else [f"{text}\n- {says}" for facet in FACETS for says in facet.says]
+    text, best = Responder().predictors()[0].signature.instructions, world.true_quality(Responder(), queries)
+    for _ in range(MEDIUM.max_rules):
+        options = [f"{text}\n- {says}" for facet in FACETS for says in facet.says]
         value, option = max(
             (world.true_quality(instructed(Responder(), option), queries), option)
             for option in options

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..programs.boundary import one_line
+from ..programs.text import counted
 
 ROWS = 12
 """Trials that the table shows, best first; all are in `tuning.json`."""
@@ -89,9 +90,8 @@ def _confirmation(data: Mapping[str, Any]) -> list[str]:
         settled = data["difference"] is None and data["own"] is not None
         return lines if settled else [*lines, "Keep your own settings until they are."]
     best, own = found["best"], found["own"]
-    count = len(best["folds"])
     return [
-        f"Confirmed on {count} fresh fold{'s' if count > 1 else ''}: {_figure(best['value'])} with these settings, "
+        f"Confirmed on {counted(len(best['folds']), 'fresh fold')}: {_figure(best['value'])} with these settings, "
         f"{_figure(own['value'])} with the config's own. Difference, fold by fold: {_figure(found['mean'])}"
         f"{_interval(found['interval'])}.",
         _advice(found["interval"]),

@@ -66,7 +66,7 @@ class MinibatchSettings:
     fill: bool = False
     """Whether a cap on calls is what the run shall use, not only what it must not exceed: what is left after `depth`
     levels goes to more held-out queries, once all of them can be paid to more levels, and where no further level fits,
-    into more queries on which all finalists are judged."""
+    to more queries on which all finalists are judged."""
 
     @property
     def rungs(self) -> tuple[int, ...]:

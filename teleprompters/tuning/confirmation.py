@@ -18,8 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ...errors import BudgetExceededError, ConfigError, JudgeError, ProgramFailureError
-from .loop import Compiler, Limits, folds_of, tune
+from .loop import FAILURES, Compiler, Limits, folds_of, tune
 from .objective import Fold, Objective, mean_with_interval
 from .space import Choices
 from .studies import Study, number_of
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 OWN, BEST = "own", "best"
 """Whose settings are compiled."""
-_FAILURES = (BudgetExceededError, ConfigError, JudgeError, ProgramFailureError)
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class Confirmation:
         if self.fresh and not self.study.has_all(limits.trials):
             say("other processes still work on trials; the last of them confirms the best")
             return None
-        best = self._best_to_confirm()
+        best, _ = self._best()
         if best is None:
             return None
         settings: dict[str, dict[str, Any]] = {OWN: {}, BEST: dict(best.params)}
@@ -86,7 +84,7 @@ class Confirmation:
                     essential=lambda number: True,
                     called=partial(self._called, number_of(best), fold),
                 )
-            except _FAILURES:
+            except FAILURES:
                 if not self._failure(best):
                     raise
                 break
@@ -96,7 +94,7 @@ class Confirmation:
 
     def data(self) -> dict[str, Any] | None:
         """Return the confirmed difference of the best trial as it is now; None if it is not confirmed."""
-        best = self._best_to_confirm()
+        best, _ = self._best()
         if best is None:
             return None
         found = [self._compiled(best, fold) for fold in self._fresh_folds()]
@@ -127,27 +125,25 @@ class Confirmation:
         Args:
             stopped: Why the tuning ended early. None: it did not.
         """
-        if not self.fresh:
-            return "tune.confirm is 0"
-        if stopped is not None:
+        if self.fresh and stopped is not None:
             return f"the study ended early ({stopped})"
-        best = self.study.best
+        best, reason = self._best()
         if best is None:
-            return "no trial has all of its folds"
-        if self._is_own(best):
-            return "the best settings are the config's own"
-        if best.values[0] <= 0:
-            return "no settings gained anything"
+            return reason
         return self._failure(best) or "trials, or compiles of the confirmation, are still under way"
 
-    def _best_to_confirm(self) -> optuna.trial.FrozenTrial | None:
+    def _best(self) -> tuple[optuna.trial.FrozenTrial | None, str]:
+        """Return the trial to confirm, or None and why there is none."""
+        if not self.fresh:
+            return None, "tune.confirm is 0"
         best = self.study.best
-        if not self.fresh or best is None or self._is_own(best) or best.values[0] <= 0:
-            return None
-        return best
-
-    def _is_own(self, best: optuna.trial.FrozenTrial) -> bool:
-        return self.own is not None and best.params == self.own
+        if best is None:
+            return None, "no trial has all of its folds"
+        if self.own is not None and best.params == self.own:
+            return None, "the best settings are the config's own"
+        if best.values[0] <= 0:
+            return None, "no settings gained anything"
+        return best, ""
 
     def _fresh_folds(self) -> range:
         return range(self.folds, self.folds + self.fresh)

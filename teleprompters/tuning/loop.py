@@ -26,7 +26,7 @@ from .studies import Held, Study
 
 CompileFold = Callable[[dict[str, Any], int, Path, Bounds], Mapping[str, Any]]
 """`(settings, fold, run directory, bounds) -> result.json` of one compile."""
-_THIS_TRIAL = (BudgetExceededError, ConfigError, JudgeError, ProgramFailureError)
+FAILURES = (BudgetExceededError, ConfigError, JudgeError, ProgramFailureError)
 """What ends a trial, not the tuning; an outage or a full disk ends that, and the trial goes on with the next start."""
 
 
@@ -159,7 +159,7 @@ class _Worker:
                 self.say(f"{name}{which}: compiling")
             try:
                 fold = before[number] if number < len(before) else self._fold(held, settings, number, place)
-            except _THIS_TRIAL as error:
+            except FAILURES as error:
                 lost = spent_in(place)
                 held.note("lost", lost)
                 held.note("reserved", None)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import DESKTOP
 
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 360, "height": 740}
 # Counts what the content policy had to stop: a page of ours attempts nothing that it forbids.
 WATCH = """
 window.violations = [];

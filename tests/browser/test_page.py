@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import until, until_text
+from browsing import PHONE, SIZES, serious_faults, until, until_text
 from page_runs import ATTACK, hostile, minibatch_trace, run_files
 
 from drpo.commands.viewing import write_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("default")]
 
-PHONE = {"width": 360, "height": 740}
 TABS = ("overview", "search", "criteria", "held-out", "cost", "about")
 
 
@@ -164,11 +163,9 @@ def test_the_policy_would_stop_what_gets_through(show: Callable[..., Any]) -> No
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("size", [{"width": 1280, "height": 860}, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES.keys())
 def test_axe_finds_no_serious_fault(show: Callable[..., Any], size: dict[str, int], colours: str) -> None:
     """Every tab, with an answer open, in both colours and both widths; and nothing is wider than the screen."""
-    from axe_playwright_python.sync_playwright import Axe
-
     page = show(run_files(minibatch_trace(4, 6)), size=size, colours=colours).page
     found = {}
     for name in TABS:
@@ -176,11 +173,7 @@ def test_axe_finds_no_serious_fault(show: Callable[..., Any], size: dict[str, in
         summary = page.query_selector(f"#panel-{name} details.answer > summary")
         if summary is not None:
             summary.click()
-        faults = [
-            fault for fault in Axe().run(page).response["violations"] if fault["impact"] in ("serious", "critical")
-        ]
-        for fault in faults:
-            found[f"{name}: {fault['id']}"] = [node["html"][:160] for node in fault["nodes"]][:3]
+        found |= {f"{name}: {fault}": nodes for fault, nodes in serious_faults(page).items()}
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], name
     assert found == {}
 

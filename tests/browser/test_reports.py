@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import SIZES, serious_faults
 
 from drpo.commands.viewing import write_page
 
@@ -20,7 +21,6 @@ COMMANDS = {
     "evaluation": f"evaluate {RESPONDER} --suite dynamic --data builtin:prompts --config default --limit 12",
     "judge-card": "judge-card --prompts 12",
 }
-SIZES = {"desktop": {"width": 1280, "height": 860}, "phone": {"width": 360, "height": 740}}
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +43,13 @@ def test_axe_finds_no_serious_fault(
     visit: Callable[..., Any], folders: dict[str, Path], tmp_path: Path, name: str, size: str, colours: str
 ) -> None:
     """Invariants, in every tab: no serious fault, nothing wider than the screen, no error, no request but the page's own."""
-    from axe_playwright_python.sync_playwright import Axe
-
     opened = visit(write_page(folders[name], tmp_path / "page.html").as_uri(), size=SIZES[size], colours=colours)
     page, found = opened.page, {}
     tabs = page.locator("[role=tab]")
     assert tabs.count() >= 2
     for number in range(tabs.count()):
         tabs.nth(number).click()
-        for fault in Axe().run(page).response["violations"]:
-            if fault["impact"] in ("serious", "critical"):
-                found[f"{number}: {fault['id']}"] = [node["html"][:160] for node in fault["nodes"]][:3]
+        found |= {f"{number}: {fault}": nodes for fault, nodes in serious_faults(page).items()}
         assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size]["width"], number
     assert found == {}
     assert opened.errors == opened.violations() == []
