@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from drpo.commands.evaluating import evaluate
+    from drpo.commands.evaluation.evaluate import evaluate
     from drpo.metrics.criteria import Criterion
     from drpo.metrics.ledger import Ledger
     from drpo.metrics.reward import DynamicReward
@@ -44,7 +44,7 @@ _HOMES = {
     "ProseAdapter": "drpo.programs.prose",
     "Responder": "drpo.programs.responder",
     "compare": "drpo.teleprompters.comparison.compare",
-    "evaluate": "drpo.commands.evaluating",
+    "evaluate": "drpo.commands.evaluation.evaluate",
     "judge_card": "drpo.teleprompters.judge_card",
     "load": "drpo.programs.loading",
 }

@@ -39,8 +39,8 @@ from typing import Any
 import dspy
 
 from drpo import Responder
-from drpo.commands.marking import mark
-from drpo.commands.suites import Suite, just_eval
+from drpo.commands.evaluation.marking import mark
+from drpo.commands.evaluation.suites import Suite, just_eval
 from drpo.metrics.measures import OVERALL, Marked, Mean, mean_of
 from drpo.serving.meter import Meter
 from drpo.serving.simulated.engine import simulated_lm

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ..serving.prices import server_of
-from ..serving.settings import SIMULATED, LMSettings, ServerSettings
+from ..serving.settings import LMSettings, ServerSettings
+from ..serving.simulated import SIMULATED
 from .problems import shown, suggestion
 from .redaction import redacted
 

@@ -25,7 +25,8 @@ from pydantic import (
 )
 
 from ..errors import ConfigError
-from ..serving.settings import SIMULATED, LMSettings, ServerSettings
+from ..serving.settings import LMSettings, ServerSettings
+from ..serving.simulated import SIMULATED
 from .checks import disagreements
 from .problems import problems, suggestion
 from .redaction import redacted

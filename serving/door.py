@@ -28,7 +28,6 @@ from .patience import CallAbandoned, CallTimeout, within
 from .retrying import LATE, PATIENCE, Next, Tries, given_up
 from .roles import Role
 from .secrets import scrub, without_secrets
-from .settings import LMSettings
 
 
 class CallRecord(Protocol):
@@ -296,6 +295,8 @@ def metered(
         return _without(lm, CLIENT_KEYS).copy(**through(_ThroughLM(inner)))
     options = {key: value for key, value in lm.kwargs.items() if key not in _SAMPLING_KEYS and value is not None}
     base = options.pop("api_base", None) or options.pop("base_url", None)
+    from .settings import LMSettings  # slow to import
+
     settings = LMSettings(model=lm.model, model_type=lm.model_type, api_base=base)
     return _without(lm, options.keys() | CLIENT_KEYS).copy(**through(LiteLLMEngine(settings, options=options)))
 

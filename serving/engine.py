@@ -25,10 +25,11 @@ from .calls import CALL_HEADER, current_call, current_sample
 from .endpoints import Endpoints
 from .prices import Prices
 from .secrets import remember, scrub
-from .settings import SIMULATED, LMSettings
+from .simulated import SIMULATED
 from .wire_errors import told_apart
 
 if TYPE_CHECKING:
+    from .settings import LMSettings
     from .simulated.world import World
 
 # vLLM's own name in LiteLLM; LiteLLM knows no capabilities of what is served under it, but vLLM takes JSON schemas.
@@ -144,6 +145,8 @@ class LiteLLMEngine:
     @classmethod
     def load_state(cls, state: dict[str, Any]) -> LiteLLMEngine:
         """Build an engine from `dump_state`; its endpoint is the provider's own until another is given."""
+        from .settings import LMSettings  # pydantic reads its source: a twentieth of what DSPy's import takes
+
         return cls(LMSettings(**state["settings"]))
 
     def _arguments(self, request: Request) -> dict[str, Any]:

@@ -17,10 +17,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from .settings import SIMULATED, LMSettings
+from .simulated import SIMULATED
 
 if TYPE_CHECKING:
     from dspy.lm15 import Usage  # configs read prices, and are cheap to import
+
+    from .settings import LMSettings
 
 PER_TOKENS = 1_000_000
 """How many tokens a price is for."""

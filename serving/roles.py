@@ -8,7 +8,6 @@ import dspy
 
 from ..errors import ConfigError
 from .engine import build_lm
-from .settings import LMSettings
 
 
 class Role(StrEnum):
@@ -37,5 +36,7 @@ def as_lm(value: dspy.BaseLM | str | None, *, name: str) -> dspy.BaseLM | None:
     if value is None or isinstance(value, dspy.BaseLM):
         return value
     if isinstance(value, str) and value.strip():
+        from .settings import LMSettings  # slow to import
+
         return build_lm(LMSettings(model=value))
     raise ConfigError(f"{name}={value!r}: give a dspy.LM or a LiteLLM model string such as 'openai/gpt-4o-mini'")

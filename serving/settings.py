@@ -7,9 +7,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-SIMULATED = "sim/"
-"""What the model strings of the simulated models begin with."""
-
 
 class LMSettings(BaseModel):
     """How one role reaches its model.

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from drpo.commands.suites import Suite, just_eval
+from drpo.commands.evaluation.suites import Suite, just_eval
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .world import World
 
+SIMULATED = "sim/"
+"""What the model strings of the simulated models begin with."""
+
 
 def world_of(lm: Any) -> World | None:
     """Return the world that an LM's simulated model lives in, None for a real model and for one behind an endpoint."""

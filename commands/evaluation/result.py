@@ -9,16 +9,16 @@ from typing import Any
 
 import dspy
 
-from ..metrics.measures import compared, measured
-from ..metrics.pairwise import Duel, win_rate
-from ..metrics.reward import query_of
-from ..serving.meter import Meter
-from ..serving.roles import Role
-from ..serving.simulated import world_of
-from ..teleprompters.candidates import candidate_of
-from ..teleprompters.result import bill_data, usage_data
-from ..teleprompters.roles import RunLMs
-from ..teleprompters.session import Session
+from ...metrics.measures import compared, measured
+from ...metrics.pairwise import Duel, win_rate
+from ...metrics.reward import query_of
+from ...serving.meter import Meter
+from ...serving.roles import Role
+from ...serving.simulated import world_of
+from ...teleprompters.candidates import candidate_of
+from ...teleprompters.result import bill_data, usage_data
+from ...teleprompters.roles import RunLMs
+from ...teleprompters.session import Session
 from .earlier import Earlier
 from .marking import Marks, lines_of
 from .suites import Suite, SuiteName

@@ -11,15 +11,15 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import LMError
 
-from ..metrics.measures import Marked
-from ..metrics.pairwise import Duel, duel
-from ..metrics.reward import query_of
-from ..programs.judge import Asked
-from ..programs.outages import is_given_up, is_refusal
-from ..programs.pairwise import PairwiseJudge
-from ..serving.meter import Meter
-from ..teleprompters.evaluation import LOWEST, Evaluator, Judged
-from ..teleprompters.session import Session
+from ...metrics.measures import Marked
+from ...metrics.pairwise import Duel, duel
+from ...metrics.reward import query_of
+from ...programs.judge import Asked
+from ...programs.outages import is_given_up, is_refusal
+from ...programs.pairwise import PairwiseJudge
+from ...serving.meter import Meter
+from ...teleprompters.evaluation import LOWEST, Evaluator, Judged
+from ...teleprompters.session import Session
 from .suites import Query, Suite
 
 _STEPS = 10  # lines of progress per program

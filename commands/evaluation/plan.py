@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import dspy
 
-from ..errors import ConfigError
-from ..serving.caps import Cap, CapKind
-from ..serving.roles import Role
+from ...errors import ConfigError
+from ...serving.caps import Cap, CapKind
+from ...serving.roles import Role
 from .suites import Suite
 
 

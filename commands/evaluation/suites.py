@@ -10,16 +10,16 @@ from typing import Any
 
 import dspy
 
-from ..configs.columns import choose_column
-from ..configs.prompts import load_prompts
-from ..configs.rows import read_rows
-from ..errors import ConfigError, DataError
-from ..metrics.just_eval.aspects import ASPECTS, RULES, SAFETY, Category, aspects_of, rubric
-from ..metrics.just_eval.sampling import stratified
-from ..metrics.ledger import Entry, Ledger, Source
-from ..metrics.reward import DynamicReward, query_of
-from ..programs.judge import JUDGE_RULES, judge_signature
-from ..teleprompters.roles import digest
+from ...configs.columns import choose_column
+from ...configs.prompts import load_prompts
+from ...configs.rows import read_rows
+from ...errors import ConfigError, DataError
+from ...metrics.just_eval.aspects import ASPECTS, RULES, SAFETY, Category, aspects_of, rubric
+from ...metrics.just_eval.sampling import stratified
+from ...metrics.ledger import Entry, Ledger, Source
+from ...metrics.reward import DynamicReward, query_of
+from ...programs.judge import JUDGE_RULES, judge_signature
+from ...teleprompters.roles import digest
 
 SourceOfRows = Path | str | Sequence[Any]
 """Where queries come from: a file, `hf:<data set>`, `builtin:prompts`, or a list of rows."""

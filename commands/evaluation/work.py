@@ -10,21 +10,21 @@ from typing import Any
 
 import dspy
 
-from ..errors import ConfigError
-from ..metrics.ledger import Ledger
-from ..metrics.reward import DynamicReward
-from ..programs.loading import load
-from ..programs.responder import Responder
-from ..serving.caps import CapValue, caps_of
-from ..serving.meter import Meter
-from ..serving.roles import Role, as_lm
-from ..teleprompters.candidates import candidate_of
-from ..teleprompters.presets import check_number
-from ..teleprompters.roles import RunLMs, digest
-from ..teleprompters.run_directory import saved_state
+from ...errors import ConfigError
+from ...metrics.ledger import Ledger
+from ...metrics.reward import DynamicReward
+from ...programs.loading import load
+from ...programs.responder import Responder
+from ...serving.caps import CapValue, caps_of
+from ...serving.meter import Meter
+from ...serving.roles import Role, as_lm
+from ...teleprompters.candidates import candidate_of
+from ...teleprompters.presets import check_number
+from ...teleprompters.roles import RunLMs, digest
+from ...teleprompters.run_directory import saved_state
 from .earlier import COMPARED, Earlier, read_earlier
-from .evaluation_plan import Plan
-from .evaluation_result import Given
+from .plan import Plan
+from .result import Given
 from .suites import SourceOfRows, Suite, SuiteName, dynamic, just_eval, suite_name
 
 BARE = "builtin:responder"

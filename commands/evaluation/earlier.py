@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, DataError
-from ..metrics.measures import Marked
+from ...errors import ConfigError, DataError
+from ...metrics.measures import Marked
 
 FORMAT = 1
 """Version of `evaluation.json`."""
