@@ -224,6 +224,7 @@ def build_lm(settings: LMSettings, *, world: World | None = None) -> dspy.LM:
         ConfigError: If the environment variable named by `api_key_env` is not set.
 
     Example:
+        >>> from drpo.serving.settings import LMSettings
         >>> build_lm(LMSettings(model="hosted_vllm/smollm2", api_base="http://127.0.0.1:8000/v1")).model
         'hosted_vllm/smollm2'
     """

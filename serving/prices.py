@@ -99,6 +99,7 @@ class Prices:
         clock: The server's clock. None: the one that all LMs of this address share.
 
     Example:
+        >>> from drpo.serving.settings import LMSettings
         >>> Prices(LMSettings(model="hosted_vllm/llama", input_price=0.5, output_price=1.5)).tokens(2_000_000, 0)
         1.0
     """
@@ -168,6 +169,7 @@ def server_of(settings: LMSettings) -> tuple[str, ...]:
     """Return what tells an LM's server from others: its addresses, else its provider.
 
     Example:
+        >>> from drpo.serving.settings import LMSettings
         >>> server_of(LMSettings(model="hosted_vllm/llama", api_base="http://127.0.0.1:8000/v1/"))
         ('http://127.0.0.1:8000/v1',)
     """
