@@ -3,8 +3,9 @@
     python benchmarks/judge_cards.py --worlds 20 --json judge-cards.json
 
 Each random world is another base model and another judge, unsure of 5 to 40 % of its readings; each fault is planted in
-each of them. A fault is *named* if one of its measures is red. A *false alarm* is a red measure that no planted fault
-explains; a judge that always says 5 cannot tell anything apart either, so its other red measures are no false alarms.
+each of them, large and small. A fault is *named* if one of its measures is red, and *seen* if one of them is red, or
+amber by more than luck. A *false alarm* is a red measure that no planted fault explains; a judge that always says 5
+cannot tell anything apart either, so its other red measures are no false alarms. The light is that of the whole card.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from rich.table import Table
 from drpo import Responder
 from drpo.configs.prompts import load_prompts
 from drpo.metrics.judge_card.card import JudgeCard
+from drpo.metrics.judge_card.lights import Light
 from drpo.serving.simulated.engine import simulated_lm
 from drpo.serving.simulated.world import World
 from drpo.teleprompters.judge_card import judge_card
@@ -43,11 +45,18 @@ class Fault:
     """Further measures that it makes red with good reason."""
 
 
+_LENGTH = ("padding", "padding_preference")
+_ORDER = ("position_preference", "order_consistency")
 FAULTS = (
     Fault("none", {}, ()),
-    Fault("likes length", {"length_bias": 1.5}, ("padding", "padding_preference"), ("broken_off",)),
-    Fault("leans to the first place", {"position_bias": 1.5}, ("position_preference", "order_consistency")),
-    Fault("leans to the second place", {"position_bias": -1.5}, ("position_preference", "order_consistency")),
+    *(
+        Fault(f"likes length: {size:g} levels per e-fold", {"length_bias": size}, _LENGTH, ("broken_off",))
+        for size in (1.5, 0.75, 0.5)
+    ),
+    *(
+        Fault(f"leans to the {place} place by {abs(size):g} levels", {"position_bias": size}, _ORDER)
+        for place, size in (("first", 1.5), ("first", 0.5), ("first", 0.25), ("second", -1.5))
+    ),
     Fault(
         "always says 5", {"leniency": 4.0}, ("sameness",), ("off_topic", "broken_off", "canaries_alone", "judges_agree")
     ),
@@ -55,8 +64,14 @@ FAULTS = (
         "is unsure of everything", {"judge_unsure": 1.0, "judge_noise": 1.5}, ("noise",),
         ("order_consistency", "broken_off", "off_topic"),
     ),
-    Fault("falls for flattery", {"flattery": 2.0}, ("canaries_alone", "canaries_added")),
-    Fault("is often unreadable", {"malformed_rate": 0.4}, ("missing",)),
+    *(
+        Fault(f"{size:g} levels for flattery", {"flattery": size}, ("canaries_alone", "canaries_added"))
+        for size in (2.0, 1.0, 0.5)
+    ),
+    *(
+        Fault(f"{rate:.0%} of its replies unreadable", {"malformed_rate": rate}, ("missing",))
+        for rate in (0.4, 0.2)
+    ),
 )  # fmt: skip
 
 
@@ -69,9 +84,21 @@ def card_of(world: World, *, num_prompts: int, seed: int = 0) -> JudgeCard:
     )
 
 
-def faults_of(number: int, fault: Fault, *, num_prompts: int) -> tuple[str, ...]:
-    """Return the red measures of a random world's judge with a fault planted."""
-    return card_of(replace(World.random(number), **fault.changes), num_prompts=num_prompts, seed=number).faults
+def lights_of(number: int, fault: Fault, *, num_prompts: int) -> Lights:
+    """Return the lights of a random world's judge with a fault planted."""
+    card = card_of(replace(World.random(number), **fault.changes), num_prompts=num_prompts, seed=number)
+    amber = (one for one in card.measures if one.light is Light.AMBER and one.decides)
+    return Lights(card.light, card.faults, tuple(one.name for one in amber if not one.may_be_luck))
+
+
+@dataclass(frozen=True)
+class Lights:
+    """What one card shows."""
+
+    card: Light
+    red: tuple[str, ...]
+    amber: tuple[str, ...]
+    """The amber measures but those that may be luck."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +109,28 @@ class Row:
     worlds: int
     named: int
     """Worlds in which one of its measures is red."""
+    seen: int
+    """Worlds in which one of them is red or amber."""
     false_alarms: int
     """Worlds in which a measure is red that the fault does not explain."""
+    lights: dict[str, int]
+    """Light of the whole card to the number of worlds."""
     red: dict[str, int]
     """Measure to the number of worlds in which it is red."""
 
 
-def row_of(fault: Fault, found: list[tuple[str, ...]]) -> Row:
+def row_of(fault: Fault, cards: list[Lights]) -> Row:
     """Return what cards say of a fault."""
-    named = sum(any(name in fault.named_by for name in red) for red in found)
-    false = sum(any(name not in fault.named_by + fault.explains for name in red) for red in found)
-    return Row(fault.name, len(found), named, false, dict(Counter(name for red in found for name in red)))
+    own, explained = set(fault.named_by), {*fault.named_by, *fault.explains}
+    return Row(
+        fault=fault.name,
+        worlds=len(cards),
+        named=sum(bool(own.intersection(card.red)) for card in cards),
+        seen=sum(bool(own.intersection(card.red + card.amber)) for card in cards),
+        false_alarms=sum(bool(set(card.red) - explained) for card in cards),
+        lights=dict(Counter(card.card.value for card in cards)),
+        red=dict(Counter(name for card in cards for name in card.red)),
+    )
 
 
 def main() -> int:
@@ -110,18 +148,19 @@ def main() -> int:
         for fault in FAULTS:
             if arguments.fault and fault.name not in arguments.fault:
                 continue
-            work = partial(faults_of, fault=fault, num_prompts=arguments.prompts)
+            work = partial(lights_of, fault=fault, num_prompts=arguments.prompts)
             rows.append(row_of(fault, list(pool.map(work, worlds))))
     table = Table(title=f"Judge cards of {arguments.worlds} random worlds, {arguments.prompts} prompts each")
     table.add_column("planted fault")
-    for heading in ("named", "false alarms"):
+    for heading in ("named", "seen", "false alarms", "green", "amber", "red"):
         table.add_column(heading, justify="right")
     table.add_column("red measures (worlds)")
     for row in rows:
         red = ", ".join(f"{name} {count}" for name, count in sorted(row.red.items(), key=lambda item: -item[1]))
-        named = "-" if row.fault == "none" else f"{row.named} of {row.worlds}"
-        table.add_row(row.fault, named, f"{row.false_alarms} of {row.worlds}", red)
-    Console(width=120).print(table)
+        found = ("-", "-") if row.fault == "none" else (f"{row.named} of {row.worlds}", f"{row.seen} of {row.worlds}")
+        lights = (str(row.lights.get(light.value, 0)) for light in (Light.GREEN, Light.AMBER, Light.RED))
+        table.add_row(row.fault, *found, f"{row.false_alarms} of {row.worlds}", *lights, red)
+    Console(width=140).print(table)
     print(f"{time.perf_counter() - begin:.0f} s")
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=2), encoding="utf-8")

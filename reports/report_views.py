@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..teleprompters.judge_card_files import by_luck
 from .comparison import VERDICTS, leading_pairs, ranked
 from .comparison import notes as comparison_notes
 from .evaluation import notes as evaluation_notes
@@ -102,7 +103,7 @@ def judge_card_view(card: Mapping[str, Any], *, title: str) -> dict[str, Any]:
         tone={"green": "good", "red": "bad"}.get(card["light"], "neutral"),
         verdict=f"Judge {shown(card['judge']['model'])}, on {card['num_prompts']} prompts"
         + (f", {card['date']}" if card["date"] else "") + ".",
-        notes=[f"Fault: {fault}" for fault in card["faults"]],
+        notes=[*(f"Fault: {fault}" for fault in card["faults"]), *by_luck(card)],
         facts=facts([("calls", f"{calls:,}", "all roles together"),
                      ("human labels", str(card["num_labels"]), "")])["items"],
         tabs=[

@@ -12,6 +12,7 @@ from ..metrics.judge_card.card import JudgeCard
 from ..metrics.judge_card.labels import Label
 from ..metrics.judge_card.lights import Light
 from ..programs.boundary import one_line
+from ..programs.text import counted
 from .candidates import base_of
 from .result import bill_data, is_simulated, usage_data, versions
 from .roles import RunLMs, digest
@@ -108,7 +109,15 @@ WORDS = {
 def headline(data: Mapping[str, Any]) -> str:
     """Return the light of a card in one line."""
     light = Light(data["light"])
-    return f"{light.value.upper()}: {WORDS[light]}"
+    return " ".join([f"{light.value.upper()}: {WORDS[light]}", *by_luck(data)])
+
+
+def by_luck(data: Mapping[str, Any]) -> list[str]:
+    """Return a sentence on the amber lines that luck alone may explain, if there are any."""
+    count = sum(one["decides"] and one.get("may_be_luck", False) for one in data["measures"])
+    if not count:
+        return []
+    return [f"{counted(count, 'amber line')} may be luck and {'does' if count == 1 else 'do'} not count."]
 
 
 def subject(data: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from drpo.metrics.judge_card.card import judge_card_of
 from drpo.metrics.judge_card.evidence import Evidence
+from drpo.metrics.judge_card.lights import Light
 from drpo.serving.simulated.world import World
 
 
@@ -38,6 +39,13 @@ def test_faults_name_what_there_is(benchmark: ModuleType) -> None:
 def test_named_and_false_alarms_are_counted_by_world(benchmark: ModuleType) -> None:
     """A world counts once however many lines are red; what the fault explains is no false alarm."""
     fault = benchmark.Fault("any", {}, ("noise",), ("broken_off",))
-    row = benchmark.row_of(fault, [("noise", "broken_off"), ("broken_off",), ("missing", "padding"), ()])
-    assert (row.worlds, row.named, row.false_alarms) == (4, 1, 1)
+    cards = [
+        benchmark.Lights(Light.RED, ("noise", "broken_off"), ()),
+        benchmark.Lights(Light.RED, ("broken_off",), ("noise",)),
+        benchmark.Lights(Light.RED, ("missing", "padding"), ()),
+        benchmark.Lights(Light.GREEN, (), ()),
+    ]
+    row = benchmark.row_of(fault, cards)
+    assert (row.worlds, row.named, row.seen, row.false_alarms) == (4, 1, 2, 1)
+    assert row.lights == {"red": 3, "green": 1}
     assert row.red == {"noise": 1, "broken_off": 2, "missing": 1, "padding": 1}

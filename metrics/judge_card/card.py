@@ -29,8 +29,8 @@ class JudgeCard:
 
     @property
     def light(self) -> Light:
-        """The worst light of the measures that decide."""
-        return worst(one.light for one in self.measures if one.decides)
+        """The worst light of the measures that decide; a line that may be amber by luck does not make it amber."""
+        return worst(Light.GREEN if one.may_be_luck else one.light for one in self.measures if one.decides)
 
     @property
     def faults(self) -> tuple[str, ...]:

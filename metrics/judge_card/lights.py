@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+LUCK = "Luck alone may explain it: the interval reaches into green."
+"""What is said of an amber line that does not make the card amber."""
+
 
 class Light(StrEnum):
     """How good a figure is."""
@@ -14,7 +17,7 @@ class Light(StrEnum):
     GREEN = "green"
     """Go on."""
     AMBER = "amber"
-    """Go on, and know it."""
+    """Go on, and know it. A line may be amber by luck: see `Measure.may_be_luck`."""
     RED = "red"
     """A search would learn from the judge's fault: change the judge, or the prompts, first."""
     UNKNOWN = "unknown"
@@ -43,14 +46,32 @@ class Bounds:
         """
         if value is None:
             return Light.UNKNOWN
-        high_is_bad = self.red is None or self.red > self.green
-        sign = 1 if high_is_bad else -1
-        if sign * value <= sign * self.green:
+        if self._worse(value, self.green) <= 0:
             return Light.GREEN
-        if self.red is None or sign * value < sign * self.red:
+        if self.red is None or self._worse(value, self.red) < 0:
             return Light.AMBER
-        nearest = value if interval is None else min(sign * end for end in interval) * sign
-        return Light.RED if sign * nearest > sign * self.green else Light.AMBER
+        return Light.AMBER if self._reached(interval) else Light.RED
+
+    def may_be_luck(self, value: float, interval: tuple[float, float] | None) -> bool:
+        """Tell whether an amber figure is between the bounds, and its interval reaches into green.
+
+        Most cards of sound judges have such a line: there are a dozen, and each has its luck. A figure beyond the red
+        bound is more than that, also where it is not proven.
+
+        Example:
+            >>> Bounds(0.05, 0.1).may_be_luck(0.06, (0.04, 0.08)), Bounds(0.05, 0.1).may_be_luck(0.2, (0.01, 0.4))
+            (True, False)
+        """
+        is_between = self._worse(value, self.green) > 0 and (self.red is None or self._worse(value, self.red) < 0)
+        return is_between and self._reached(interval)
+
+    def _reached(self, interval: tuple[float, float] | None) -> bool:
+        """Tell whether an interval reaches into green."""
+        return interval is not None and any(self._worse(end, self.green) <= 0 for end in interval)
+
+    def _worse(self, value: float, bound: float) -> float:
+        """Return by how much a figure is worse than a bound, whichever side is bad."""
+        return value - bound if self.red is None or self.red > self.green else bound - value
 
 
 @dataclass(frozen=True)
@@ -78,10 +99,21 @@ class Measure:
     details: Mapping[str, Any] = field(default_factory=dict)
     """Further figures."""
 
+    @property
+    def may_be_luck(self) -> bool:
+        """Whether the line is amber and luck alone may explain it; such a line does not make the card amber."""
+        return (
+            self.light is Light.AMBER
+            and self.bounds is not None
+            and self.value is not None
+            and self.bounds.may_be_luck(self.value, self.interval)
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
         data = asdict(self)
-        return {**data, "light": self.light.value, "interval": list(self.interval) if self.interval else None}
+        interval = list(self.interval) if self.interval else None
+        return {**data, "light": self.light.value, "interval": interval, "may_be_luck": self.may_be_luck}
 
 
 def measure(
@@ -112,6 +144,9 @@ def measure(
         unmeasured: The sentence if there is no figure.
     """
     light = bounds.light(value, interval)
+    sentence = says.get(light, unmeasured)
+    if value is not None and bounds.may_be_luck(value, interval):
+        sentence = f"{sentence} {LUCK}"
     return Measure(
         name=name,
         title=title,
@@ -119,7 +154,7 @@ def measure(
         value=value,
         interval=interval if value is not None else None,
         count=count,
-        says=says.get(light, unmeasured),
+        says=sentence,
         decides=decides,
         bounds=bounds,
         details=details or {},

@@ -13,7 +13,19 @@ KEYS = {
     "format", "judge", "second_judge", "models", "date", "num_prompts", "failed_prompts", "num_labels", "seed", "simulated",
     "lm_calls", "tokens", "seconds", "cost", "versions", "light", "faults", "measures",
 }  # fmt: skip
-MEASURE_KEYS = {"name", "title", "light", "value", "interval", "count", "says", "decides", "bounds", "details"}
+MEASURE_KEYS = {
+    "name",
+    "title",
+    "light",
+    "value",
+    "interval",
+    "count",
+    "says",
+    "decides",
+    "bounds",
+    "details",
+    "may_be_luck",
+}
 
 
 def test_a_card_from_nothing(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from drpo.errors import DataError
 from drpo.metrics.judge_card.answers import broken_off, padded
 from drpo.metrics.judge_card.canaries import ADDED, ALONE, CANARIES
-from drpo.metrics.judge_card.card import judge_card_of
+from drpo.metrics.judge_card.card import JudgeCard, judge_card_of
 from drpo.metrics.judge_card.evidence import Evidence, Kind, Labelled, Pair, Reading
 from drpo.metrics.judge_card.labels import Label, load_labels
-from drpo.metrics.judge_card.lights import Bounds, Light, worst
+from drpo.metrics.judge_card.lights import Bounds, Light, Measure, measure, worst
 from drpo.metrics.ledger import Source
 from drpo.metrics.pairwise import Duel
 from drpo.programs.pairwise import Comparison, Preferred
@@ -190,6 +190,37 @@ def test_red_is_never_bad_luck(value: float, low: float, high: float) -> None:
         assert Bounds(0.3, 0.6).light(value, (low, high)) is not Light.RED
     if high >= 0.9:
         assert Bounds(0.9, 0.7).light(value, (low, high)) is not Light.RED
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_what_may_be_luck_is_amber(value: float, low: float, high: float) -> None:
+    """Invariant: only amber may be luck, it is so exactly between the bounds where green is within the interval."""
+    interval = (min(low, value), max(high, value))
+    for bounds, bad in ((Bounds(0.3, 0.6), value > 0.3), (Bounds(0.9, 0.7), value < 0.9)):
+        beyond = value >= 0.6 if bounds.green == 0.3 else value <= 0.7
+        reaches = interval[0] <= 0.3 if bounds.green == 0.3 else interval[1] >= 0.9
+        assert bounds.may_be_luck(value, interval) is (bad and not beyond and reaches)
+        assert not bounds.may_be_luck(value, None)
+        if bounds.may_be_luck(value, interval):
+            assert bounds.light(value, interval) is Light.AMBER
+
+
+def test_amber_by_luck_leaves_the_card_green() -> None:
+    """A line that luck may explain is amber, says so, and does not make the card amber; a proven one does."""
+
+    def line(name: str, value: float, interval: tuple[float, float]) -> Measure:
+        says = {Light.AMBER: "Some noise."}
+        return measure(name, name, value, interval, bounds=Bounds(0.05, 0.1), says=says, count=20)
+
+    luck, proven, bad = (
+        line("luck", 0.06, (0.04, 0.08)), line("proven", 0.07, (0.06, 0.08)), line("bad", 0.12, (0.04, 0.2))
+    )  # fmt: skip
+    assert [one.light for one in (luck, proven, bad)] == [Light.AMBER] * 3
+    assert [one.as_dict()["may_be_luck"] for one in (luck, proven, bad)] == [True, False, False]
+    assert luck.says.endswith("the interval reaches into green.")
+    assert proven.says == bad.says == "Some noise."
+    assert JudgeCard((luck,)).light is Light.GREEN
+    assert JudgeCard((luck, proven)).light is JudgeCard((bad,)).light is Light.AMBER
 
 
 def test_the_worst_light_wins() -> None:

@@ -11,7 +11,7 @@ from drpo.reports.report_views import judge_card_view
 
 MEASURE = {
     "name": "ties", "title": "ties", "light": "amber", "value": 0.4, "interval": [0.2, 0.6], "count": 20,
-    "says": "Two samples tie.", "decides": True, "bounds": {"green": 0.3, "red": None}, "details": {},
+    "says": "Two samples tie.", "decides": True, "bounds": {"green": 0.3, "red": None}, "details": {}, "may_be_luck": True,
 }  # fmt: skip
 
 
