@@ -65,7 +65,7 @@ FAULTS = (
         ("order_consistency", "broken_off", "off_topic"),
     ),
     *(
-        Fault(f"{size:g} levels for flattery", {"flattery": size}, ("canaries_alone", "canaries_added"))
+        Fault(f"rewards flattery by {size:g}", {"flattery": size}, ("canaries_alone", "canaries_added"))
         for size in (2.0, 1.0, 0.5)
     ),
     *(

@@ -51,6 +51,7 @@ def test_intervals_hold_the_true_levels(benchmark: ModuleType, suite: Suite) -> 
     assert sum(row.covers_true for row in rows) / len(rows) >= 0.9
 
 
+@pytest.mark.slow
 def test_a_lenient_judge_is_seen_to_be_lenient(benchmark: ModuleType, suite: Suite) -> None:
     """The calibrated judge's marks lie above the truth on every regular aspect: the check can fail."""
     rows = benchmark.case(suite, "bare", "calibrated", passes=2, draws=2, samples=8)

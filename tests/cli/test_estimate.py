@@ -135,6 +135,7 @@ def test_a_program_that_cannot_read_its_model(make_desk: Callable[..., Desk]) ->
     assert "the program cannot read its model's replies" in done.stderr
 
 
+@pytest.mark.slow
 def test_hours_of_a_server(desk: Desk) -> None:
     """A server by the hour costs its time on the clock, shared by its roles."""
     lm = {"api_base": desk.models.api_base, "hourly_price": 7200.0}
@@ -169,6 +170,7 @@ def test_it_comes_true(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         assert found["simulated"]
 
 
+@pytest.mark.slow
 def test_equal_configs_have_equal_estimates() -> None:
     """Whatever the threads: and with another instruction or other prompts the lengths are others."""
     one = estimated()
@@ -209,6 +211,7 @@ def priced() -> tuple[list[str], Estimate]:
         return prices, estimated(*prices)
 
 
+@pytest.mark.slow
 def test_a_cap_far_away_changes_nothing(priced: tuple[list[str], Estimate]) -> None:
     """It will not be reached, and one on time is not known without a probe."""
     prices, free = priced

@@ -42,6 +42,7 @@ def dying(make_desk: Callable[..., Any]) -> Any:
     return desk
 
 
+@pytest.mark.slow
 @MODES
 def test_an_outage_is_resumed(mode: dict[str, Any], dying: Any) -> None:
     """After an outage `resume` ends as a run without one, asks only what is not on record, and a third time nothing."""

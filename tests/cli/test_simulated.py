@@ -36,6 +36,7 @@ def test_default_needs_nothing_and_repeats(size: list[str], desk: Any) -> None:
         assert (desk.folder / "one" / name).read_bytes() == (desk.folder / "two" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_worlds_by_name(desk: Any) -> None:
     """A world is a preset or a seed; another name is refused, and so is a world without simulated models."""
     small = ["--set", "depth=1", "--set", "data.limit=12"]
@@ -46,6 +47,7 @@ def test_worlds_by_name(desk: Any) -> None:
     assert (done.returncode, "without a simulated model" in done.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_tight_cap_is_told_and_kept(desk: Any) -> None:
     """A run that max_lm_calls makes smaller says so before, stays below it, and still ends with what it knows."""
     done = desk.drpo("compile", "--set", "max_lm_calls=60", "--log-dir", "run")
@@ -56,6 +58,7 @@ def test_a_tight_cap_is_told_and_kept(desk: Any) -> None:
     assert result["returned"] in ("seed", "instruction", "demonstrations", "both")
 
 
+@pytest.mark.slow
 def test_paper_mode_on_the_default_config(desk: Any) -> None:
     """The paper's search is one word away, and compares on held-out prompts if told to hold some out."""
     done = desk.drpo(

@@ -152,6 +152,7 @@ def test_two_programs(both: dict[str, Any]) -> None:
     assert sum(duels[name] for name in ("wins", "ties", "losses", "inconsistent", "missing")) == len(ROWS)
 
 
+@pytest.mark.slow
 def test_threads_do_not_matter(both: dict[str, Any]) -> None:
     """The result is the same whether calls are made one after another or six at a time."""
     assert plain(evaluate(Responder(), GUIDED, data=ROWS, num_threads=6, **lms())) == plain(both)

@@ -47,6 +47,7 @@ def test_repeating_a_seed_adds_no_evidence() -> None:
     assert (three.low, three.high) == (pytest.approx(one.low), pytest.approx(one.high))
 
 
+@pytest.mark.slow
 def test_it_is_a_95_percent_interval() -> None:
     """For many queries it is that of the normal distribution, and a higher level is wider."""
     values = [random.Random(n).gauss(0.1, 0.3) for n in range(400)]
@@ -58,6 +59,7 @@ def test_it_is_a_95_percent_interval() -> None:
     assert (wide.high - wide.low) / 2 == pytest.approx(2.576 * error, rel=0.08)
 
 
+@pytest.mark.slow
 def test_clusters_cover_what_hangs_together() -> None:
     """Where queries differ more than seeds do, the interval covers the truth; over single values it would not."""
     covered = 0

@@ -62,6 +62,7 @@ def test_significance(first: list[float], second: list[float], significant: bool
     assert found.significant is significant
 
 
+@pytest.mark.slow
 def test_it_is_a_95_percent_interval() -> None:
     """For many pairs it is that of the normal distribution: 1.96 standard errors to either side."""
     differences = [random.Random(n).gauss(0.1, 0.3) for n in range(400)]

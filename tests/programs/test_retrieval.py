@@ -181,6 +181,7 @@ class TestSearch:
         near = [n for n in range(300) if n % 3]
         assert [int(str(demo["response"])) for demo in index.search("y" * 7, 50)] == near[:50]
 
+    @pytest.mark.slow
     def test_ten_thousand_demonstrations(self) -> None:
         """At 10,000 x 384 the index finds exactly what comparing with each of them finds, in milliseconds."""
         random = np.random.default_rng(0)

@@ -181,6 +181,7 @@ def test_merged_adds_no_contradiction_and_nothing_twice(parent: str, children: l
         assert not any(contradicts(result[place], other) or alike(result[place], other) for other in result[:place])
 
 
+@pytest.mark.slow
 def test_huge_instructions_take_seconds_at_most() -> None:
     started = time.perf_counter()
     flood = "\n".join(f"- {' ' * 50}rule {number} about topic{number} and case{number * 7}" for number in range(1000))

@@ -154,6 +154,7 @@ def test_27_same_seed_same_program(shape: str, adapter: dspy.Adapter) -> None:
     assert figures(first) == figures(second)
 
 
+@pytest.mark.slow
 def test_27_seed_0_is_honoured() -> None:
     """Item 27: `seed=0` of `compile` is 0, not "none given"."""
 

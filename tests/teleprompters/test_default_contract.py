@@ -208,6 +208,7 @@ def test_without_statistics() -> None:
     assert not hasattr(program, "drpo_result")
 
 
+@pytest.mark.slow
 def test_compiled_again() -> None:
     """Items 14 and 29: the instance is reusable, and what it returned can be compiled again, demonstrations and all."""
     world = Rising()
@@ -301,6 +302,7 @@ class Spy(BaseCallback):
         self.ends.append((call_id, outputs, exception))
 
 
+@pytest.mark.slow
 def test_callbacks() -> None:
     """Item 17: one pair per compile with what is returned or raised; every LM call is below it, in threads too."""
     spy, world = Spy(), Rising()
@@ -360,6 +362,7 @@ def test_a_metric_is_called_as_dspy_calls_it() -> None:
         compiled(World(), metric=lambda *_: 7)
 
 
+@pytest.mark.slow
 def test_a_proposer_of_the_users() -> None:
     """A proposer gets instruction, feedback, history and n, and takes the rewriter's place; its slips are said."""
     world, seen = Rising(), []
@@ -462,6 +465,7 @@ class Moody(dspy.Module):
         return self.answer(question=question)
 
 
+@pytest.mark.slow
 def test_a_failing_program_is_counted() -> None:
     """Item 23: failures on one query are counted and scored lowest; `max_errors` ends the run with the cause."""
     program = compiled(Rising(), Moody(lambda: KeyError("boom"), on="1"))
@@ -492,6 +496,7 @@ def test_missing_judgements() -> None:
         compiled(world)
 
 
+@pytest.mark.slow
 def test_a_rewriter_without_ideas() -> None:
     """Rewrites that are unreadable, empty or refused leave the seed, and are counted."""
     for reply in ("no", '{"analysis": "", "new_instruction": ""}',
@@ -539,6 +544,7 @@ def test_calls_are_never_exceeded(budget: int) -> None:
     assert found[0] is not None or budget < 60
 
 
+@pytest.mark.slow
 def test_a_cap_with_a_large_valset() -> None:
     """Item 32: held-out queries beyond what a cap allows do not keep the search from beginning."""
     world = Rising()
@@ -547,9 +553,8 @@ def test_a_cap_with_a_large_valset() -> None:
     assert program.drpo_result["decision"] == "improved"
 
 
-@pytest.mark.parametrize(
-    ("failures", "budgets"), [(25, (100,)), pytest.param(4, (60, 120, 170), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("failures", "budgets"), [(25, (100,)), (4, (60, 120, 170))])
 def test_more_calls_than_planned(failures: int, budgets: Sequence[int]) -> None:
     """Item 32: where rewritten programs need more requests than the student did, the plan fails. The cap holds, and
     what comes back is the same at any number of threads, wherever the run was cut off.
@@ -604,6 +609,7 @@ def test_tiny_sets(number: int, held_out: int) -> None:
     assert world.rendered(program)
 
 
+@pytest.mark.slow
 def test_duplicates() -> None:
     """Equal examples are judged each, their criteria are chosen once, and no text stands on both sides of the split."""
     trainset = [one for one in examples(6) for _ in range(3)]
@@ -780,6 +786,7 @@ def labelled_student() -> dspy.Module:
     return student
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rewrite", [False, True])
 def test_given_demonstrations_are_labels(rewrite: bool) -> None:
     """The student's own demonstrations are kept word for word, and rewritten only where that is asked for."""
@@ -801,6 +808,7 @@ def test_given_demonstrations_of_a_seed_that_stays() -> None:
     assert [demo.answer for demo in program.demos] == ["LABEL 1 with 0 rules", "LABEL 2 with 0 rules"]
 
 
+@pytest.mark.slow
 def test_incomplete_given_demonstrations() -> None:
     """Labels without a reasoning, as DSPy's own optimizers make them, do not end the run."""
     student = dspy.ChainOfThought("question -> answer")
@@ -842,6 +850,7 @@ class Opaque(dspy.Module):
         return self.answer(question=question, helper=threading.Lock())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Type mismatch")
 def test_values_that_are_no_text(tmp_path: Path) -> None:
     """Typed outputs become demonstrations that can be saved; what JSON does not hold is no demonstration."""

@@ -264,6 +264,7 @@ class TestEither:
         with pytest.raises(BudgetExceededError, match="max_lm_calls=5"):
             simulated(climb, threads=2, meter=Meter(caps_of({"max_lm_calls": 5})))
 
+    @pytest.mark.slow
     def test_threads_change_nothing(self, climb: Climb) -> None:
         """Invariant: the same answers, scores and number of calls at any number of threads."""
         meters = [Meter(), Meter()]

@@ -53,6 +53,7 @@ def test_one_prompt_that_the_judge_cannot_answer_is_missing(mode: str, num_threa
     assert sum("error" in line for line in lines) == len(asked) > 1
 
 
+@pytest.mark.slow
 @THREADS
 def test_an_outage_in_the_middle_ends_the_run_in_time(num_threads: int, tmp_path: Path) -> None:
     """Invariant: also where the program hides it; and resumed, the run ends as if nothing had been."""
@@ -104,7 +105,8 @@ def test_a_wrong_key_in_the_middle_stops_all_roles_at_once(num_threads: int, tmp
     assert len(sent) <= 2 * num_threads
 
 
-@pytest.mark.parametrize("shown", [True, *slow(False)])
+@pytest.mark.slow
+@pytest.mark.parametrize("shown", [True, False])
 def test_a_run_that_waits_says_so(shown: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """An outage is waited for in minutes: the terminal shows why nothing happens, and the log keeps it."""
     failures = [0]

@@ -62,6 +62,7 @@ def test_each_planted_fault_is_named(changes: dict[str, float], named: set[str])
     assert named & set(card.faults)
 
 
+@pytest.mark.slow
 def test_a_second_judge_and_people_are_heard() -> None:
     """A second judge on the same answers makes an alpha, labels make agreement and a corrected level."""
     world = World()
@@ -81,6 +82,7 @@ def test_a_second_judge_and_people_are_heard() -> None:
     assert sum(card.about["lm_calls"].values()) == pytest.approx(sum(planned.values()), rel=0.08)
 
 
+@pytest.mark.slow
 def test_threads_and_kills_change_nothing(tmp_path: Path) -> None:
     """Ended by a cap and gone on with more threads, a card ends as one that was never stopped, and pays once."""
     card_of(World(), num_prompts=4, log_dir=tmp_path / "whole", date="2026-11-28")

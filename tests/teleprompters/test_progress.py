@@ -302,6 +302,7 @@ def test_the_papers_search_is_followed_too(monkeypatch: pytest.MonkeyPatch) -> N
 # --- it serves the run ---
 
 
+@pytest.mark.slow
 def test_a_run_that_is_drawn_ends_as_one_that_is_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Same program, same record, same log: the display is no part of the run."""
     terminal = on_terminal(monkeypatch)

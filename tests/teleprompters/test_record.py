@@ -153,6 +153,7 @@ def test_no_key_reaches_the_record_by_an_error(said: str, tmp_path: Path, monkey
         assert "(hidden)" in lines(tmp_path)[-1]["error"]["message"]
 
 
+@pytest.mark.slow
 @MODES
 def test_faults_change_the_bill_only(mode: dict[str, Any], tmp_path: Path) -> None:
     """A run with failed tries ends with the files of one without; what failed stands in `bill.json`."""

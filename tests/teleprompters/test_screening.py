@@ -209,6 +209,7 @@ def test_any_text_gets_an_answer_and_its_own_parent_never_convicts_it(text: str,
     assert isinstance(addresses_judge(text), frozenset)
 
 
+@pytest.mark.slow
 def test_thousands_of_calls_are_cheap() -> None:
     """The training texts are read once: 200 long candidates take a moment beside 100,000 training words."""
     screen = Screen([" ".join(f"word{number * 31 % 997}" for number in range(100))] * 1000, max_words=1000)

@@ -216,6 +216,7 @@ def test_the_judge_repeats_at_0_and_varies_above() -> None:
     assert len({tuple(grade.score for grade in judge_with(world, answer, lm=warm)) for _ in range(6)}) > 1
 
 
+@pytest.mark.slow
 def test_the_judge_is_lenient_to_length_and_as_told() -> None:
     """Leniency and length bias raise scores on the average; a model that judges itself is more lenient still."""
     answers = [ask(World.preset("weak-base"), f"Why is item {number} so?") for number in range(30)]
@@ -232,6 +233,7 @@ def test_the_judge_is_lenient_to_length_and_as_told() -> None:
     assert mean(biased, padding=long) - mean(strict, padding=long) > 0.1
 
 
+@pytest.mark.slow
 def test_the_malformed_rate_holds() -> None:
     """As many replies are broken as the world says: a count within four standard deviations."""
     world = World(malformed_rate=0.2)

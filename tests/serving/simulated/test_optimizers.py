@@ -85,6 +85,7 @@ def test_the_papers_search_raises_true_quality(world: str) -> None:
     assert gain > 0.02
 
 
+@pytest.mark.slow
 def test_runs_repeat_at_any_thread_count() -> None:
     """The same world and data give the same instruction, alone or in eight threads."""
 

@@ -201,6 +201,7 @@ def test_true_levels_know_no_judge() -> None:
     assert other.true_levels(Responder(), QUERIES, samples=4) == world.true_levels(Responder(), QUERIES, samples=4)
 
 
+@pytest.mark.slow
 def test_a_dithering_judge_is_right_on_average() -> None:
     """Its mean score is the reading, where rounding to the nearest always errs to the same side."""
     answer = "I keep it brief on knives. That is all there is to say about knives."  # two sentences on two criteria

@@ -11,7 +11,6 @@ import dspy
 import pytest
 from dspy.utils.exceptions import LMAuthError, LMError
 from toy_entrants import TRIED, Given, Trying, prompts, simulated, student
-from variants import slow
 
 from drpo.errors import BudgetExceededError, ConfigError, JudgeError, RunDirectoryError
 from drpo.serving.scripted import scripted_lm
@@ -60,6 +59,7 @@ def run(log_dir: Path | None = None, **changes: Any) -> Compared:
     return compare(student(), log_dir=log_dir, **arguments)
 
 
+@pytest.mark.slow
 def test_threads_and_directories_change_nothing(tmp_path: Path) -> None:
     """The figures are the same with one thread and with several, written down or not, and run again over the record."""
     written = run(tmp_path / "run", seeds=2).result
@@ -97,6 +97,7 @@ def test_what_the_figures_say(tmp_path: Path) -> None:
     assert entrants["seed"]["calls"] == entrants["static"]["calls"] == 0
 
 
+@pytest.mark.slow
 def test_programs_that_are_the_same_are_judged_once(asked: list[Any]) -> None:
     """The baselines are the same with every seed, and so may be what optimizers return: nobody pays for that twice."""
     found = run()
@@ -149,7 +150,8 @@ def failing_at(monkeypatch: pytest.MonkeyPatch, number: int, error: Callable[[],
     return left
 
 
-@pytest.mark.parametrize("number", [30, *slow(5, 60, 100)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [30, 5, 60, 100])
 def test_an_outage_ends_it_and_it_goes_on(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut off among the criteria, in an optimizer or in the test: resumed, it ends the same and pays for nothing twice."""
     whole = run(tmp_path / "whole")
@@ -179,6 +181,7 @@ def test_a_cap_on_the_whole_ends_it_resumably(tmp_path: Path) -> None:
     assert run(tmp_path, max_lm_calls=5000).result == whole
 
 
+@pytest.mark.slow
 def test_what_was_finished_is_read_not_run_again(tmp_path: Path, entrants: dict[str, Any]) -> None:
     """A finished unit's optimizer is not called; a damaged file of it is named with what to do."""
     found = run(tmp_path).result
@@ -233,6 +236,7 @@ def test_mistakes_are_told_before_anything_is_paid(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_own_test_set_and_seeds(tmp_path: Path) -> None:
     """A test set that is given is the test set; seeds can be named."""
     found = run(tmp_path, trainset=prompts(12), testset=prompts(20)[12:], seeds=[7])

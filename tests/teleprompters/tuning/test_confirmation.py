@@ -86,6 +86,7 @@ def test_interrupted_and_continued_it_ends_as_a_straight_one(bench: Bench, make_
     assert len(bench.made) == 9 * 2 + 8
 
 
+@pytest.mark.slow
 def test_caps_hold_over_trials_and_confirmation(bench: Bench) -> None:
     """A cap leaves the rest of a confirmation undone and says so; with more it goes on where it was."""
     assert bench.confirm(caps={CapKind.LM_CALLS: 1100}) == "tune.max_lm_calls=1100 leaves no room for another compile"
@@ -99,6 +100,7 @@ def test_caps_hold_over_trials_and_confirmation(bench: Bench) -> None:
     assert bench.data()["bill"]["lm_calls"] == 1200
 
 
+@pytest.mark.slow
 def test_a_compile_that_fails_confirms_nothing(bench: Bench) -> None:
     """The tuning ends without an error and with the reason; nothing more is paid for, now or at the next start."""
 
@@ -117,6 +119,7 @@ def test_a_compile_that_fails_confirms_nothing(bench: Bench) -> None:
     assert data["bill"]["compiles"] == 9
 
 
+@pytest.mark.slow
 def test_what_needs_no_confirmation_has_none(make_bench: Callable[[str], Bench]) -> None:
     """Nothing is compiled where the config's own settings are the best, nothing gained, or none is wanted."""
     for name, gain, said in (

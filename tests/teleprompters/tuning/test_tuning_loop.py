@@ -57,6 +57,7 @@ def test_a_study_that_was_interrupted_ends_as_one_that_was_not(
     assert len(bench.made) == 8  # finished: nothing is asked
 
 
+@pytest.mark.slow
 def test_more_trials_later(bench: Bench) -> None:
     """A finished study goes on when it shall have more trials, with settings that are new."""
     bench.tune(trials=2)
@@ -79,6 +80,7 @@ def test_a_trial_has_one_worker(bench: Bench) -> None:
         assert again.number == 0
 
 
+@pytest.mark.slow
 def test_a_worker_on_another_machine_dies(bench: Bench, tmp_path: Path) -> None:
     """Without a heartbeat its trial is begun anew with the same settings; it counts once, and what it cost is kept."""
     far = Bench(tmp_path / "far")
@@ -124,6 +126,7 @@ def test_a_cap_in_dollars_learns_from_the_compiles_before(bench: Bench) -> None:
     assert bench.data()["bill"]["cost"] == 1.25
 
 
+@pytest.mark.slow
 def test_a_compile_that_needs_more_than_it_may_has_no_value(bench: Bench) -> None:
     """One that was cut short by the study's cap is no measurement of its settings."""
 
@@ -137,6 +140,7 @@ def test_a_compile_that_needs_more_than_it_may_has_no_value(bench: Bench) -> Non
     assert "needs more than the 150 that tune.max_lm_calls leaves" in failed["reason"]
 
 
+@pytest.mark.slow
 def test_settings_that_cannot_be_compiled(make_bench: Callable[[str], Bench]) -> None:
     """A trial that fails has a reason and no value, and the study goes on; if the config's own fail, it ends."""
 
@@ -181,6 +185,7 @@ def test_time_is_up(bench: Bench) -> None:
     assert bench.made == []
 
 
+@pytest.mark.slow
 def test_importances_need_enough_trials(bench: Bench) -> None:
     """They are told once there are enough; what decides the value leads them."""
     bench.tune(trials=4, folds=1)
