@@ -112,19 +112,23 @@ def _typed(signature: type[dspy.Signature], values: dict[str, Any]) -> dict[str,
         return None
 
 
-def fresh(lm: dspy.BaseLM, number: int) -> dict[str, Any]:
+def fresh(lm: dspy.BaseLM, number: int, *, temperature: float | None = None) -> dict[str, Any]:
     """Return the call options of sample `number` of a prompt: 0 is the plain call, others are drawn anew.
 
     Args:
-        lm: The LM that will be called; its temperature is kept where it already varies the reply.
-        number: From 0.
+        lm: The LM that will be called.
+        number: From 0; caches tell samples apart by it.
+        temperature: Sampling temperature of every sample, 0 or more. None: the LM's own, raised for all but the plain
+            call where it does not vary the reply.
     """
+    options: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
     if number == 0:
-        return {}
-    temperature = lm.kwargs.get("temperature")
+        return options
+    if temperature != 0:
+        options["rollout_id"] = number  # DSPy warns that it cannot vary a greedy reply
+    own = lm.kwargs.get("temperature")
     # None is the provider's default, which reasoning models insist on and which is never 0.
-    options: dict[str, Any] = {"rollout_id": number}
-    if temperature is not None and temperature < 0.15:
+    if temperature is None and own is not None and own < 0.15:
         options["temperature"] = FRESH_TEMPERATURE
     if lm.kwargs.get("seed") is not None:
         options["seed"] = lm.kwargs["seed"] + number  # under one seed a server draws one reply, however often
@@ -166,6 +170,17 @@ def json_objects(text: str) -> list[dict[str, Any]]:
     if not any(isinstance(item, dict) for item in found):
         found = [_loads(part) for part in _braced(text)]
     return [item for item in found if isinstance(item, dict)]
+
+
+def last_text(reply: str, name: str) -> str:
+    """Return the last text of this name in the JSON objects of a reply that did not parse as a whole, else nothing.
+
+    Example:
+        >>> last_text('First {"answer": "4"}, or rather {"answer": "5"}', "answer")
+        '5'
+    """
+    found = [item[name] for item in json_objects(reply) if isinstance(item.get(name), str)]
+    return found[-1] if found else ""
 
 
 def _braced(text: str) -> Iterator[str]:

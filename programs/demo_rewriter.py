@@ -7,7 +7,7 @@ from typing import Any
 
 import dspy
 
-from .asking import ask, fresh, json_objects, sound
+from .asking import ask, fresh, last_text, sound
 from .boundary import enclose
 from .text import normalise
 
@@ -62,22 +62,16 @@ class DemonstrationRewriter(dspy.Module):  # type: ignore[misc]  # DSPy has no t
             temperature: Sampling temperature; None: the LM's own.
         """
         for attempt in range(REWRITE_TRIES):
-            # Sample 0 of a prompt is an ordinary call; every other one must not be answered from a cache.
-            options = fresh(lm, number + attempt * 1000)
-            if temperature is not None:
-                options["temperature"] = temperature
-                if temperature == 0:
-                    options.pop("rollout_id", None)  # DSPy warns that it cannot vary a greedy reply
             reply = ask(
                 self.predict,
                 lm=lm,
                 adapter=self.adapter,
-                config=options,
+                config=fresh(lm, number + attempt * 1000, temperature=temperature),
                 query=enclose("query", query),
                 current_answer=enclose("answer", answer),
                 feedback=feedback,
             )
-            text = tidy_answer(_read(reply) if isinstance(reply, str) else reply.improved_answer)
+            text = tidy_answer(last_text(reply, "improved_answer") if isinstance(reply, str) else reply.improved_answer)
             if text and normalise(text) != normalise(query):
                 return _unbroken(text, f"{query}\n{answer}")
         return None
@@ -110,12 +104,6 @@ def tidy_answer(text: str) -> str:
     if "\n" not in text and _ESCAPED_BREAK.search(text):
         text = text.replace("\\r\\n", "\n").replace("\\n", "\n").strip()
     return "" if _PLACEHOLDER.fullmatch(text) else text
-
-
-def _read(reply: str) -> str:
-    """Return the answer that stands in a reply which did not parse as a whole, the last if there are several."""
-    found = [item["improved_answer"] for item in json_objects(reply) if isinstance(item.get("improved_answer"), str)]
-    return found[-1] if found else ""
 
 
 def _unbroken(text: str, shown: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import dspy
 
-from .asking import ask, fresh, json_objects, sound
+from .asking import ask, fresh, last_text, sound
 from .boundary import enclose
 from .text import normalise
 
@@ -64,22 +64,16 @@ class InstructionRewriter(dspy.Module):  # type: ignore[misc]  # DSPy has no typ
             temperature: Sampling temperature; None: the LM's own.
         """
         for attempt in range(PROPOSAL_TRIES):
-            # Sample 0 of a prompt is an ordinary call; every other one must not be answered from a cache.
-            options = fresh(lm, number + attempt * 1000)
-            if temperature is not None:
-                options["temperature"] = temperature
-                if temperature == 0:
-                    options.pop("rollout_id", None)  # DSPy warns that it cannot vary a greedy reply
             reply = ask(
                 self.predict,
                 lm=lm,
                 adapter=self.adapter,
-                config=options,
+                config=fresh(lm, number + attempt * 1000, temperature=temperature),
                 earlier_instructions="\n\n".join(map(_shown, history)) or "(none)",
                 current_instruction=enclose("instruction", instruction),
                 feedback=feedback,
             )
-            text = _read(reply) if isinstance(reply, str) else reply.new_instruction
+            text = last_text(reply, "new_instruction") if isinstance(reply, str) else reply.new_instruction
             text = tidy(text)
             if text and normalise(text) not in {normalise(query) for query in queries}:
                 return text
@@ -113,12 +107,6 @@ def _shown(earlier: str | tuple[str, float | None]) -> str:
         return enclose("instruction", earlier)
     text, score = earlier
     return enclose("instruction", text) + (f"\nIts answers reached {score:.2f} of 1." if score is not None else "")
-
-
-def _read(reply: str) -> str:
-    """Return the instruction that stands in a reply which did not parse as a whole, the last if there are several."""
-    found = [item["new_instruction"] for item in json_objects(reply) if isinstance(item.get("new_instruction"), str)]
-    return found[-1] if found else ""
 
 
 def tidy(text: str) -> str:
