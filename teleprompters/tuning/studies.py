@@ -36,6 +36,8 @@ HEARTBEAT, GRACE = 20, 120
 """Seconds between two heartbeats of a trial, and seconds without one after which its worker counts as dead."""
 OPENINGS = 5
 """How often a storage is opened whose tables another worker is making."""
+_DRIVERS = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+"""Module of a database's driver to the package that brings it, where their names differ."""
 _BESIDE = ", confirmation of "
 """What stands between a study's name and the label of one beside it."""
 
@@ -311,9 +313,10 @@ def _storage(url: str) -> optuna.storages.RDBStorage:
     try:
         return _opened(url)
     except ImportError as error:
+        module = getattr(error.__cause__ or error, "name", None) or "unknown"
         raise MissingDependencyError(
-            f"--storage: the driver of this database is missing ({without_secrets(str(error)).splitlines()[0]}); "
-            "install it beside drpo, for example by pip install psycopg2-binary or pymysql"
+            f"--storage: the driver of this database, the Python module {module!r}, is not installed; install it beside "
+            f"drpo: pip install {_DRIVERS.get(module, module)!r}"
         ) from None
     except Exception as error:  # SQLAlchemy's, the driver's, Optuna's: each says what is wrong with the database
         said = without_secrets(str(error)).strip().splitlines()[0]

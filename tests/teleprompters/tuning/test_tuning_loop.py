@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -207,11 +208,21 @@ def test_another_config_is_refused(bench: Bench) -> None:
     [
         ("nonsense", ConfigError, "--storage: cannot be used"),
         ("sqlite:////nowhere/at/all.db", ConfigError, "--storage: cannot be used"),
-        ("oracle://me:hunter2-secret@host/db", MissingDependencyError, "driver of this database is missing"),
+        (
+            "postgresql://me:hunter2-secret@host/db",
+            MissingDependencyError,
+            "pip install '(psycopg.binary.|psycopg2-binary)'",
+        ),
+        ("mysql://me:hunter2-secret@host/db", MissingDependencyError, "'MySQLdb', is not installed.* 'mysqlclient'"),
+        ("mysql+pymysql://me:hunter2-secret@host/db", MissingDependencyError, "pip install 'pymysql'"),
     ],
 )
-def test_storages_that_cannot_be_used(bench: Bench, url: str, error: type[Exception], said: str) -> None:
+def test_storages_that_cannot_be_used(
+    bench: Bench, url: str, error: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The message says what is wrong and what to do, and shows no password."""
+    for driver in ("psycopg", "psycopg2", "MySQLdb", "pymysql"):
+        monkeypatch.setitem(sys.modules, driver, None)  # as if it were not installed
     with pytest.raises(error, match=said) as raised:
         Study(url, "s", identity={}, directory=bench.folder, given=(), seed=0, pruner=Pruner.NONE, folds=1)
     assert "hunter2" not in str(raised.value)
