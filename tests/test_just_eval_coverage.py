@@ -1,4 +1,4 @@
-"""The just-eval suite finds a quality that is known: `benchmarks/just_eval.py` on a small part of our own prompts."""
+"""The just-eval suite finds a quality that is known: its benchmarks on a small part of our own prompts."""
 
 from __future__ import annotations
 
@@ -14,16 +14,26 @@ import pytest
 
 from drpo.commands.evaluation.suites import Suite, just_eval
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def loaded(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    path = Path(__file__).parents[1] / "benchmarks" / "just_eval.py"
-    spec = importlib.util.spec_from_file_location("benchmark_just_eval", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("just_eval")
+
+
+@pytest.fixture(scope="module")
+def differences(benchmark: ModuleType) -> ModuleType:
+    return loaded("differences")  # which imports the other one
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +66,16 @@ def test_a_lenient_judge_is_seen_to_be_lenient(benchmark: ModuleType, suite: Sui
     """The calibrated judge's marks lie above the truth on every regular aspect: the check can fail."""
     rows = benchmark.case(suite, "bare", "calibrated", passes=2, draws=2, samples=8)
     assert all(row.judged > row.true for row in rows if row.aspect != "Safety")
+
+
+@pytest.mark.slow
+def test_intervals_hold_the_true_differences(differences: ModuleType, suite: Suite) -> None:
+    """Under an unbiased judge the plain difference of two programs is the true one, and intervals hold it."""
+    rows = differences.case(suite, "unbiased", passes=5, draws=60, samples=24, sizes=[40])
+    assert {"Helpfulness", "Depth", "overall"} <= {row.aspect for row in rows}
+    for row in rows:
+        assert abs(row.plain - row.true) < row.plain_half_width, row
+    assert sum(row.plain_covers for row in rows) / len(rows) >= 0.88
+    deeper = next(row for row in rows if row.aspect == "Depth")
+    assert deeper.true > 0.3
+    assert deeper.plain > 0.3

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from .loop import FAILURES, Compiler, Limits, folds_of, tune
 from .objective import Fold, Objective, mean_with_interval
 from .space import Choices
-from .studies import Study, number_of
+from .studies import GRACE, Study, number_of
 
 if TYPE_CHECKING:
     import optuna
@@ -63,7 +63,10 @@ class Confirmation:
             LMError: If a model cannot be reached.
         """
         if self.fresh and not self.study.has_all(limits.trials):
-            say("other processes still work on trials; the last of them confirms the best")
+            say(
+                "other processes still work on trials; the last of them confirms the best (if they are dead: the same "
+                f"command goes on for them, after {GRACE} s where they ran on another machine)"
+            )
             return None
         best, _ = self._best()
         if best is None:

@@ -145,7 +145,7 @@ def test_the_last_worker_confirms(bench: Bench) -> None:
     with bench.study().next_trial(3) as held:
         assert held is not None
         assert bench.confirm(study, trials=3, said=said) is None
-        assert said[-1] == "other processes still work on trials; the last of them confirms the best"
+        assert said[-1].startswith("other processes still work on trials; the last of them confirms the best (if they")
         assert confirming(bench) == []
     other = Bench(bench.folder)
     other.gain = bench.gain = lucky  # type: ignore[method-assign]
