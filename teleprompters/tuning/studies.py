@@ -315,8 +315,8 @@ def _storage(url: str) -> optuna.storages.RDBStorage:
     except ImportError as error:
         module = getattr(error.__cause__ or error, "name", None) or "unknown"
         raise MissingDependencyError(
-            f"--storage: the driver of this database, the Python module {module!r}, is not installed; install it beside "
-            f"drpo: pip install {_DRIVERS.get(module, module)!r}"
+            f"--storage: the driver of this database, the Python module {module!r}, is not installed; install it "
+            f"beside drpo: pip install {_DRIVERS.get(module, module)!r}"
         ) from None
     except Exception as error:  # SQLAlchemy's, the driver's, Optuna's: each says what is wrong with the database
         said = without_secrets(str(error)).strip().splitlines()[0]
