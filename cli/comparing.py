@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 from rich.console import Console
 
 from .compiling import ending_well
-from .options import AsJson, Config, Data, Quiet, Set, check_out, settings_of
+from .options import AsJson, Config, Data, Quiet, Set, check_out, directory_of, settings_of
 from .saying import print_json, say_to
 
 
@@ -55,8 +54,8 @@ def compare_command(
     given = {"optimizers": optimizers, "budget": budget, "seeds": seeds}
     overrides += [f"compare.{name}={value}" for name, value in given.items() if value is not None]
     settings = settings_of(config, data, overrides)
-    folder = log_dir or Path("runs") / f"compare-{Path(config).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    run_comparison(settings, folder, out=out, as_json=as_json, quiet=quiet)
+    with directory_of(log_dir, f"compare-{Path(config).stem}") as folder:
+        run_comparison(settings, folder, out=out, as_json=as_json, quiet=quiet)
 
 
 def run_comparison(settings: Any, folder: Path, *, out: Path | None, as_json: bool, quiet: bool) -> None:

@@ -6,7 +6,6 @@ import os
 import shlex
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from .options import AsJson, Config, Data, Out, Quiet, Set, check_out, settings_of
+from .options import AsJson, Config, Data, Out, Quiet, Set, check_out, directory_of, settings_of
 from .saying import fail, print_json, say_error, say_to
 
 
@@ -44,8 +43,8 @@ def compile_command(
     """
     check_out(out)
     settings = settings_of(config, data, set_)
-    folder = log_dir or Path("runs") / f"{Path(config).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    _compile(settings, folder, out=out, as_json=as_json, quiet=quiet)
+    with directory_of(log_dir, Path(config).stem) as folder:
+        _compile(settings, folder, out=out, as_json=as_json, quiet=quiet)
 
 
 def resume_command(

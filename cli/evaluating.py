@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ import typer
 from rich.console import Console
 
 from ..errors import BudgetExceededError, ConfigError
-from .options import AsJson, Quiet, Set, check_out
+from .options import AsJson, Quiet, Set, check_out, directory_of
 from .saying import print_json, say_error, say_to
 
 
@@ -78,31 +77,31 @@ def evaluate_command(
 
     check_out(out)
     settings = _settings(config, model, judge, set_)
-    folder = log_dir or Path("runs") / f"evaluate-{time.strftime('%Y%m%d-%H%M%S')}"
-    if settings.is_simulated:
-        say_to(quiet)(SIMULATED_BANNER)
-    again = f"go on by the same command with --log-dir {folder}"
-    try:
-        result = evaluate_by_config(
-            settings, program, program2, data=data, suite=suite, ledger=ledger, column=column, against=against,
-            pairwise=not no_pairwise, limit=limit, log_dir=folder, say=say_to(quiet), display_progress=not quiet,
-        )  # fmt: skip
-    except BudgetExceededError as error:
-        raise typer.Exit(say_error(f"{error}; {again} and a higher cap", 1)) from None
-    except LMError as error:
-        raise typer.Exit(fail(error, remedy=again)) from None
-    except KeyboardInterrupt:
-        code = say_error(f"interrupted; {again}" if (folder / "config.json").exists() else "interrupted", 130)
-        if any(not thread.daemon and thread is not threading.main_thread() for thread in threading.enumerate()):
-            sys.stderr.flush()
-            os._exit(code)  # calls that nobody waits for any longer; an ordinary exit would
-        raise typer.Exit(code) from None
-    if out is not None:
-        out.write_bytes((folder / "evaluation.json").read_bytes())
-    if as_json:
-        print_json(result)
-    else:
-        print_evaluation(result, log_dir=folder, console=Console())
+    with directory_of(log_dir, "evaluate") as folder:
+        if settings.is_simulated:
+            say_to(quiet)(SIMULATED_BANNER)
+        again = f"go on by the same command with --log-dir {folder}"
+        try:
+            result = evaluate_by_config(
+                settings, program, program2, data=data, suite=suite, ledger=ledger, column=column, against=against,
+                pairwise=not no_pairwise, limit=limit, log_dir=folder, say=say_to(quiet), display_progress=not quiet,
+            )  # fmt: skip
+        except BudgetExceededError as error:
+            raise typer.Exit(say_error(f"{error}; {again} and a higher cap", 1)) from None
+        except LMError as error:
+            raise typer.Exit(fail(error, remedy=again)) from None
+        except KeyboardInterrupt:
+            code = say_error(f"interrupted; {again}" if (folder / "config.json").exists() else "interrupted", 130)
+            if any(not thread.daemon and thread is not threading.main_thread() for thread in threading.enumerate()):
+                sys.stderr.flush()
+                os._exit(code)  # calls that nobody waits for any longer; an ordinary exit would
+            raise typer.Exit(code) from None
+        if out is not None:
+            out.write_bytes((folder / "evaluation.json").read_bytes())
+        if as_json:
+            print_json(result)
+        else:
+            print_evaluation(result, log_dir=folder, console=Console())
 
 
 def _settings(config: str | None, model: str | None, judge: str | None, set_: list[str] | None) -> Any:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .options import AsJson, Config, Data, Quiet, Set, settings_of
+from .options import AsJson, Config, Data, Quiet, Set, directory_of, settings_of
 from .saying import fail, print_json, say_error, say_to
 
 
@@ -52,28 +52,28 @@ def judge_card_command(
     from ..reports.summary import SIMULATED_BANNER
 
     settings = settings_of(config, data, set_)
-    folder = log_dir or Path("runs") / f"{Path(config).stem}-judge-card-{time.strftime('%Y%m%d-%H%M%S')}"
-    again = f"go on by the same command with --log-dir {shlex.quote(str(folder))}: what is paid for is on record"
-    if settings.is_simulated:
-        say_to(quiet)(SIMULATED_BANNER)
-    try:
-        card = make_judge_card(
-            settings,
-            log_dir=folder,
-            num_prompts=prompts,
-            second_judge=second_judge,
-            labels=labels,
-            date=time.strftime("%Y-%m-%d"),
-            display_progress=not quiet,
-            say=say_to(quiet),
-        )
-    except KeyboardInterrupt:
-        raise typer.Exit(say_error(f"interrupted; {again}", 130)) from None
-    except BudgetExceededError as error:
-        raise typer.Exit(say_error(f"{error}; raise it, and {again}", 1)) from None
-    except LMError as error:
-        raise typer.Exit(fail(error, remedy=again)) from None
-    if as_json:
-        print_json(card.as_dict())
-    else:
-        print_judge_card(card.as_dict(), log_dir=folder, console=Console())
+    with directory_of(log_dir, f"{Path(config).stem}-judge-card") as folder:
+        again = f"go on by the same command with --log-dir {shlex.quote(str(folder))}: what is paid for is on record"
+        if settings.is_simulated:
+            say_to(quiet)(SIMULATED_BANNER)
+        try:
+            card = make_judge_card(
+                settings,
+                log_dir=folder,
+                num_prompts=prompts,
+                second_judge=second_judge,
+                labels=labels,
+                date=time.strftime("%Y-%m-%d"),
+                display_progress=not quiet,
+                say=say_to(quiet),
+            )
+        except KeyboardInterrupt:
+            raise typer.Exit(say_error(f"interrupted; {again}", 130)) from None
+        except BudgetExceededError as error:
+            raise typer.Exit(say_error(f"{error}; raise it, and {again}", 1)) from None
+        except LMError as error:
+            raise typer.Exit(fail(error, remedy=again)) from None
+        if as_json:
+            print_json(card.as_dict())
+        else:
+            print_judge_card(card.as_dict(), log_dir=folder, console=Console())

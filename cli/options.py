@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,3 +51,37 @@ def check_out(out: Path | None) -> None:
     """
     if out is not None and (out.suffix != ".json" or not out.absolute().parent.is_dir()):
         raise ConfigError(f"--out {str(out)!r}: give a .json file in a folder that exists")
+
+
+@contextmanager
+def directory_of(log_dir: Path | None, name: str) -> Iterator[Path]:
+    """Yield the directory that was given, else `runs/<name>-<time>`: of this command alone, and gone if it stays empty.
+
+    Commands that begin in the same second have directories of their own: the second one's ends in `-2`.
+
+    Args:
+        log_dir: What was given.
+        name: What the directory's name begins with.
+    """
+    if log_dir is not None:
+        yield log_dir
+        return
+    stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
+    folder = next(folder for folder in (Path("runs") / name for name in names) if _is_made(folder))
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # it holds something
+            folder.rmdir()
+
+
+def _is_made(folder: Path) -> bool:
+    """Make a directory, unless it is there; one that cannot be made counts as made: who writes into it says why not."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    except OSError:
+        pass
+    return True

@@ -328,13 +328,15 @@ def _storage(url: str) -> optuna.storages.RDBStorage:
 def _opened(url: str) -> optuna.storages.RDBStorage:
     """Open a storage; several workers that begin at once may make its tables at the same time, and all but one fail."""
     import optuna
+    from sqlalchemy.pool import NullPool
 
-    local = url.startswith("sqlite")
+    # A file's connections are cheap to make, and nobody would close those of a pool.
+    local = {"connect_args": {"timeout": 60}, "poolclass": NullPool}
     for left in reversed(range(OPENINGS)):
         try:
             return optuna.storages.RDBStorage(
                 url,
-                engine_kwargs={"connect_args": {"timeout": 60}} if local else {"pool_pre_ping": True},
+                engine_kwargs=local if url.startswith("sqlite") else {"pool_pre_ping": True},
                 heartbeat_interval=HEARTBEAT,
                 grace_period=GRACE,
                 failed_trial_callback=_begin_anew,
