@@ -3,7 +3,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
+# make setup PYTHON=python3.13 takes that one for all environments; else uv looks for one that will do.
 PYTHON ?= python3
+ifneq ($(origin PYTHON),file)
+export UV_PYTHON := $(PYTHON)
+endif
 BIN := .venv/bin
 EMBEDDINGS_BIN := .venv-embeddings/bin
 DOCS_BIN := .venv-docs/bin
