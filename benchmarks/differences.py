@@ -7,8 +7,9 @@ with replacement, one mark of each program per query from passes that are drawn 
 `drpo evaluate`. The target is the difference of their true levels over all queries.
 
 Judges: *unbiased* as in `just_eval.py`; *wordy* is the same but for 0.6 levels per e-fold of words, so that its plain
-differences are off by what the longer program's words earn. The difference at equal length should not be. It takes
-off as well what longer answers are truly better by (`metrics/length_control.py`), so it may be off to the other side.
+differences are off by what the longer program's words earn. The difference at equal length takes that off, and with it
+what longer answers are truly better or worse by (`metrics/length_control.py`): which of the two is nearer is the
+question.
 """
 
 from __future__ import annotations
@@ -73,9 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(HEADER)
     rows: list[Row] = []
     for judge in WORLDS:
-        found = case(
-            suite, judge, passes=given.passes, draws=given.draws, samples=given.samples, sizes=given.queries
-        )  # fmt: skip
+        found = case(suite, judge, passes=given.passes, draws=given.draws, samples=given.samples, sizes=given.queries)
         rows += found
         print("\n".join(map(line, found)), flush=True)
     if given.json:

@@ -64,9 +64,6 @@ def summarize(imports: list[Import], reference: list[Import]) -> dict[str, float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=11, help="how often each is imported (default: %(default)s)")
-    parser.add_argument(
-        "--limit", type=float, default=1.3, help="exit with 1 above this CPU ratio (default: %(default)s)"
-    )
     parser.add_argument("--out", type=Path, default=Path("runs/import_time.json"), help="default: %(default)s")
     arguments = parser.parse_args()
 

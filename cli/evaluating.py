@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import threading
 from pathlib import Path
@@ -80,7 +81,7 @@ def evaluate_command(
     with directory_of(log_dir, "evaluate") as folder:
         if settings.is_simulated:
             say_to(quiet)(SIMULATED_BANNER)
-        again = f"go on by the same command with --log-dir {folder}"
+        again = f"go on by the same command with --log-dir {shlex.quote(str(folder))}"
         try:
             result = evaluate_by_config(
                 settings, program, program2, data=data, suite=suite, ledger=ledger, column=column, against=against,

@@ -67,8 +67,8 @@ def directory_of(log_dir: Path | None, name: str) -> Iterator[Path]:
         yield log_dir
         return
     stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
-    folder = next(folder for folder in (Path("runs") / name for name in names) if _is_made(folder))
+    folders = (Path("runs") / (stem if number == 1 else f"{stem}-{number}") for number in count(1))
+    folder = next(filter(_is_made, folders))
     try:
         yield folder
     finally:
