@@ -14,12 +14,11 @@ from typing import Any
 from ..metrics.statistics import PairedDifference
 from ..serving.meter import Meter
 from ..serving.roles import Role
+from ..serving.simulated import SIMULATED
 from .candidates import Candidate
 
-_SIMULATED = re.compile(r"(^|/)sim/")
+_SIMULATED = re.compile(rf"(^|/){SIMULATED}")
 """A simulated model, in this process or behind an endpoint."""
-
-
 FEWEST_PAIRS = 8
 """Without so many held-out queries judged twice nothing is called improved: no interval of fewer can be trusted."""
 
