@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import sys
@@ -226,3 +227,10 @@ def test_storages_that_cannot_be_used(
     with pytest.raises(error, match=said) as raised:
         Study(url, "s", identity={}, directory=bench.folder, given=(), seed=0, pruner=Pruner.NONE, folds=1)
     assert "hunter2" not in str(raised.value)
+
+
+def test_no_connection_to_a_file_stays_open(bench: Bench) -> None:
+    """Between its operations a study holds no file of its storage open: nobody would close it."""
+    study = bench.study()
+    assert bench.tune(study, trials=2) is None
+    assert not [link for link in map(os.path.realpath, Path("/proc/self/fd").iterdir()) if "study.db" in link]
