@@ -145,7 +145,7 @@ class LiteLLMEngine:
     @classmethod
     def load_state(cls, state: dict[str, Any]) -> LiteLLMEngine:
         """Build an engine from `dump_state`; its endpoint is the provider's own until another is given."""
-        from .settings import LMSettings  # pydantic reads its source: a twentieth of what DSPy's import takes
+        from .settings import LMSettings  # slow to import: pydantic reads its source
 
         return cls(LMSettings(**state["settings"]))
 

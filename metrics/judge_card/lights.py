@@ -52,7 +52,7 @@ class Bounds:
             return Light.AMBER
         return Light.AMBER if self._reached(interval) else Light.RED
 
-    def may_be_luck(self, value: float, interval: tuple[float, float] | None) -> bool:
+    def may_be_luck(self, value: float | None, interval: tuple[float, float] | None) -> bool:
         """Tell whether an amber figure is between the bounds, and its interval reaches into green.
 
         Most cards of sound judges have such a line: there are a dozen, and each has its luck. A figure beyond the red
@@ -62,8 +62,9 @@ class Bounds:
             >>> Bounds(0.05, 0.1).may_be_luck(0.06, (0.04, 0.08)), Bounds(0.05, 0.1).may_be_luck(0.2, (0.01, 0.4))
             (True, False)
         """
-        is_between = self._worse(value, self.green) > 0 and (self.red is None or self._worse(value, self.red) < 0)
-        return is_between and self._reached(interval)
+        if value is None or self._worse(value, self.green) <= 0:
+            return False
+        return (self.red is None or self._worse(value, self.red) < 0) and self._reached(interval)
 
     def _reached(self, interval: tuple[float, float] | None) -> bool:
         """Tell whether an interval reaches into green."""
@@ -102,12 +103,7 @@ class Measure:
     @property
     def may_be_luck(self) -> bool:
         """Whether the line is amber and luck alone may explain it; such a line does not make the card amber."""
-        return (
-            self.light is Light.AMBER
-            and self.bounds is not None
-            and self.value is not None
-            and self.bounds.may_be_luck(self.value, self.interval)
-        )
+        return self.bounds is not None and self.bounds.may_be_luck(self.value, self.interval)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -145,7 +141,7 @@ def measure(
     """
     light = bounds.light(value, interval)
     sentence = says.get(light, unmeasured)
-    if value is not None and bounds.may_be_luck(value, interval):
+    if bounds.may_be_luck(value, interval):
         sentence = f"{sentence} {LUCK}"
     return Measure(
         name=name,

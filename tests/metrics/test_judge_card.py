@@ -196,10 +196,11 @@ def test_red_is_never_bad_luck(value: float, low: float, high: float) -> None:
 def test_what_may_be_luck_is_amber(value: float, low: float, high: float) -> None:
     """Invariant: only amber may be luck, it is so exactly between the bounds where green is within the interval."""
     interval = (min(low, value), max(high, value))
-    for bounds, bad in ((Bounds(0.3, 0.6), value > 0.3), (Bounds(0.9, 0.7), value < 0.9)):
-        beyond = value >= 0.6 if bounds.green == 0.3 else value <= 0.7
-        reaches = interval[0] <= 0.3 if bounds.green == 0.3 else interval[1] >= 0.9
-        assert bounds.may_be_luck(value, interval) is (bad and not beyond and reaches)
+    for bounds, is_between, reaches in (
+        (Bounds(0.3, 0.6), 0.3 < value < 0.6, interval[0] <= 0.3),
+        (Bounds(0.9, 0.7), 0.7 < value < 0.9, interval[1] >= 0.9),
+    ):
+        assert bounds.may_be_luck(value, interval) is (is_between and reaches)
         assert not bounds.may_be_luck(value, None)
         if bounds.may_be_luck(value, interval):
             assert bounds.light(value, interval) is Light.AMBER
