@@ -14,20 +14,17 @@ question.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import random
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from just_eval import JUDGES, PROGRAMS, passes_of, target_of
+from just_eval import JUDGES, PROGRAMS, parser_of, passes_of, suite_of, target_of
 
-from drpo.commands.evaluation.suites import Suite, just_eval
+from drpo.commands.evaluation.suites import Suite
 from drpo.metrics.measures import Marked, compared
 
 FIRST, SECOND = "bare", "guided"
@@ -58,19 +55,10 @@ class Row:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=200)
-    parser.add_argument("--passes", type=int, default=10)
-    parser.add_argument("--samples", type=int, default=64, help="how often each answer is written for the target")
+    parser = parser_of(__doc__, passes=10)
     parser.add_argument("--queries", type=int, nargs="+", default=[60, 1000], help="queries in a draw")
-    parser.add_argument("--limit", type=int, help="use so many of the queries")
-    parser.add_argument("--json", type=Path)
     given = parser.parse_args(arguments)
-    if "DRPO_DATA" not in os.environ:
-        parser.error("set DRPO_DATA to the folder that holds just_eval_instruct.jsonl")
-    suite = just_eval(
-        Path(os.environ["DRPO_DATA"]) / "just_eval_instruct.jsonl", input_field="query", limit=given.limit
-    )
+    suite = suite_of(parser, limit=given.limit)
     print(HEADER)
     rows: list[Row] = []
     for judge in WORLDS:

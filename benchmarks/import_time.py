@@ -51,7 +51,7 @@ def measure(statement: str) -> Import:
 
 def summarize(imports: list[Import], reference: list[Import]) -> dict[str, float]:
     """Medians and minima of one statement, and the ratios of its minima to the reference's."""
-    least, least_cpu = (min(one.seconds for one in imports), min(one.cpu_seconds for one in imports))
+    least, least_cpu = min(one.seconds for one in imports), min(one.cpu_seconds for one in imports)
     return {
         "median s": statistics.median(one.seconds for one in imports),
         "min s": least,

@@ -87,19 +87,10 @@ class Row:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=200)
-    parser.add_argument("--passes", type=int, default=20)
-    parser.add_argument("--samples", type=int, default=64, help="how often each answer is written for the target")
-    parser.add_argument("--limit", type=int, help="use so many of the queries")
+    parser = parser_of(__doc__, passes=20)
     parser.add_argument("--safety-only", action="store_true", help="use the safety queries alone")
-    parser.add_argument("--json", type=Path)
     given = parser.parse_args(arguments)
-    if "DRPO_DATA" not in os.environ:
-        parser.error("set DRPO_DATA to the folder that holds just_eval_instruct.jsonl")
-    suite = just_eval(
-        Path(os.environ["DRPO_DATA"]) / "just_eval_instruct.jsonl", input_field="query", limit=given.limit
-    )
+    suite = suite_of(parser, limit=given.limit)
     if given.safety_only:
         suite = replace(suite, queries=tuple(query for query in suite.queries if not query.has_overall))
     rows: list[Row] = []
@@ -113,6 +104,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bad = [row for row in unbiased if not 0.90 <= row.covers_true <= 0.98]
     print(f"\nunbiased judge: {len(unbiased) - len(bad)} of {len(unbiased)} aspects covered in 90 to 98 % of the draws")
     return 1 if bad else 0
+
+
+def parser_of(description: str | None, *, passes: int) -> argparse.ArgumentParser:
+    """Return a parser of the options that whatever is drawn from passes over the suite has."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--passes", type=int, default=passes)
+    parser.add_argument("--samples", type=int, default=64, help="how often each answer is written for the target")
+    parser.add_argument("--limit", type=int, help="use so many of the queries")
+    parser.add_argument("--json", type=Path)
+    return parser
+
+
+def suite_of(parser: argparse.ArgumentParser, *, limit: int | None) -> Suite:
+    """Return the suite of the reference data; without them the parser ends the program."""
+    if "DRPO_DATA" not in os.environ:
+        parser.error("set DRPO_DATA to the folder that holds just_eval_instruct.jsonl")
+    return just_eval(Path(os.environ["DRPO_DATA"]) / "just_eval_instruct.jsonl", input_field="query", limit=limit)
 
 
 def case(

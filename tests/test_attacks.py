@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import itertools
 import json
 import re
-import sys
 import time
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import attacks as suite
 import dspy
 import pytest
 from hypothesis import example, given
@@ -31,18 +29,6 @@ from drpo.reports.summary import print_summary
 from drpo.serving.scripted import Prompt, scripted_lm
 from drpo.teleprompters.screening import Refusal, Screen
 
-
-def _suite() -> ModuleType:
-    path = Path(__file__).parents[1] / "benchmarks" / "attacks.py"
-    spec = importlib.util.spec_from_file_location("benchmark_attacks", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-suite = _suite()
 SEEN_BY_JUDGES = [attack for attack in suite.ATTACKS if attack.place != suite.Place.INSTRUCTION]
 INSTRUCTIONS = [attack for attack in suite.ATTACKS if attack.place == suite.Place.INSTRUCTION]
 PIECES = [*STRUCTURES.values(), "\n", " ", "{", "}", '"', "judgement_1", "judgement_2", '"score": 5', "<answer>",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
-import sys
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import pairwise
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,13 +16,7 @@ from hypothesis import strategies as st
 
 @pytest.fixture(scope="module")
 def wallclock() -> ModuleType:
-    path = Path(__file__).parents[1] / "benchmarks" / "wallclock.py"
-    spec = importlib.util.spec_from_file_location("benchmark_wallclock", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return import_module("wallclock")
 
 
 def path(wallclock: ModuleType, calls: Sequence[tuple[str, str, float]], *, num_threads: int) -> float:

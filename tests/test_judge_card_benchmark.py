@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import fields
-from pathlib import Path
+from importlib import import_module
 from types import ModuleType
 
 import pytest
@@ -18,13 +16,7 @@ from drpo.serving.simulated.world import World
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    path = Path(__file__).parents[1] / "benchmarks" / "judge_cards.py"
-    spec = importlib.util.spec_from_file_location("benchmark_judge_cards", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return import_module("judge_cards")
 
 
 def test_faults_name_what_there_is(benchmark: ModuleType) -> None:

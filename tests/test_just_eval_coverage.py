@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from importlib import resources
-from pathlib import Path
+from importlib import import_module, resources
 from types import ModuleType
 from typing import Any
 
@@ -14,26 +11,15 @@ import pytest
 
 from drpo.commands.evaluation.suites import Suite, just_eval
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
-
-def loaded(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    return loaded("just_eval")
+    return import_module("just_eval")
 
 
 @pytest.fixture(scope="module")
-def differences(benchmark: ModuleType) -> ModuleType:
-    return loaded("differences")  # which imports the other one
+def differences() -> ModuleType:
+    return import_module("differences")
 
 
 @pytest.fixture(scope="module")

@@ -1,27 +1,14 @@
-import importlib.util
-import sys
-from pathlib import Path
+from importlib import import_module
 from types import ModuleType
 
 import pytest
 
 from drpo.serving.simulated.world import World
 
-BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 @pytest.fixture(scope="module")
 def calibration() -> ModuleType:
-    return load("calibration")
+    return import_module("calibration")
 
 
 @pytest.fixture(scope="module")
